@@ -1,0 +1,55 @@
+# graft: make, make test, make bench, make install. No configure; libraries come through pkg-config.
+CC      ?= gcc
+BUILD   ?= build
+SAN     ?=
+PREFIX  ?= /usr/local
+ROOMS   := core autograd model optim data checkpoints recipes
+
+LIBS    := $(shell pkg-config --libs openblas hdf5 libcjson libutf8proc) -lpthread -lm
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wvla -Werror
+override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude \
+           $(shell pkg-config --cflags openblas hdf5 libcjson libutf8proc)
+ifneq ($(SAN),)
+override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+# One kernel file per instruction set; only these see its flags, so the rest runs anywhere.
+ISA_avx2   := -mavx2 -mfma
+ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+isa = $(foreach i,avx2 avx512,$(if $(findstring _$(i).,$(notdir $@)),$(ISA_$(i))))
+
+SRC  := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
+CLI  := $(sort $(wildcard cli/*.c))
+TEST := $(sort $(wildcard tests/test_*.c))
+OBJ  := $(SRC:%.c=$(BUILD)/%.o)
+
+all: $(BUILD)/graft $(BUILD)/libgraft.so
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(isa) -MMD -MP -c $< -o $@
+
+$(BUILD)/libgraft.a: $(OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libgraft.so: $(OBJ)
+	$(CC) -shared -Wl,-soname,libgraft.so.0 $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/graft: $(CLI:%.c=$(BUILD)/%.o) $(BUILD)/libgraft.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# Each tests/test_X.c is one cmocka program.
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+
+tests: $(TEST:%.c=$(BUILD)/%)
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all tests clean
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,87 @@
+/* io: the only file input and output in graft.
+ *
+ *     gf_map map = {0};
+ *     if (!gf_io_map(&map, "model.safetensors", e)) goto done;      (map.data, map.size)
+ *     ...
+ *     gf_io_unmap(&map);
+ *
+ *     gf_file *f = gf_io_create("out.tmp", e);                      (then write, sync, close, rename)
+ *
+ * Errors name the path and the system's reason; a file that cannot be read is GF_E_MODEL, one that
+ * cannot be written GF_E_IO. Tests can make the k-th call fail with EIO or ENOSPC, or be cut short.
+ * "-" is standard input or output where gf_io_open and gf_io_create say so. */
+#ifndef GF_CORE_IO_H
+#define GF_CORE_IO_H
+
+#include "core/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct gf_file gf_file;
+
+/* Opens for reading; "-" is standard input. NULL on failure. */
+gf_file *gf_io_open(const char *path, gf_err *e);
+/* Creates or truncates for writing; "-" is standard output. */
+gf_file *gf_io_create(const char *path, gf_err *e);
+/* Opens for writing at the end, creating it if need be. */
+gf_file *gf_io_append(const char *path, gf_err *e);
+/* Reads up to `size` bytes; the count, 0 at the end, -1 on failure. */
+int64_t gf_io_read(gf_file *f, void *buffer, size_t size, gf_err *e);
+/* Buffered; all bytes or false. */
+bool gf_io_write(gf_file *f, const void *bytes, size_t size, gf_err *e);
+bool gf_io_printf(gf_file *f, gf_err *e, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool gf_io_flush(gf_file *f, gf_err *e);
+/* Flushes and syncs to the disk. A failed sync is never tried again: the data may be gone. */
+bool gf_io_sync(gf_file *f, gf_err *e);
+/* Flushes and closes; always releases f. NULL is allowed. */
+bool gf_io_close(gf_file *f, gf_err *e);
+
+/* The whole file, with a 0 byte behind it that *size does not count; at most `limit` bytes. Free
+ * with gf_free(). */
+char *gf_io_read_all(const char *path, size_t limit, size_t *size, gf_err *e);
+
+typedef struct gf_map {
+    const unsigned char *data; /* read-only bytes of the file */
+    size_t size;
+} gf_map;
+
+bool gf_io_map(gf_map *map, const char *path, gf_err *e);
+void gf_io_unmap(gf_map *map);
+
+/* Writes bytes to PATH.tmp, syncs, renames it over PATH and syncs the folder: a reader sees the old
+ * file or the new one, never a part. */
+bool gf_io_replace_file(const char *path, const void *bytes, size_t size, gf_err *e);
+/* Publishes an already written TMP as PATH the same way: sync, rename, sync of the folder. */
+bool gf_io_publish(const char *tmp, const char *path, gf_err *e);
+/* Copies a file byte for byte, published like gf_io_replace_file(). */
+bool gf_io_copy(const char *from, const char *to, gf_err *e);
+
+bool gf_io_exists(const char *path);
+bool gf_io_is_folder(const char *path);
+/* Creates the folder and its parents; an existing one is fine. */
+bool gf_io_make_folder(const char *path, gf_err *e);
+/* Removes a file; a missing one is fine. */
+bool gf_io_remove(const char *path, gf_err *e);
+/* Removes a folder and all in it. */
+bool gf_io_remove_tree(const char *path, gf_err *e);
+/* Names in a folder, sorted by bytes, without "." and ".."; free with gf_io_free_names(). */
+char **gf_io_list(const char *path, int64_t *count, gf_err *e);
+void gf_io_free_names(char **names, int64_t count);
+
+/* "FOLDER/NAME", or NAME when it is absolute or FOLDER is NULL. Free with gf_free(). */
+char *gf_io_join(const char *folder, const char *name, gf_err *e);
+/* The part of a path before its last '/', "." if none. Free with gf_free(). */
+char *gf_io_folder_of(const char *path, gf_err *e);
+
+typedef enum gf_io_fault { GF_FAULT_EIO, GF_FAULT_ENOSPC, GF_FAULT_SHORT } gf_io_fault;
+
+/* Makes the k-th call of the system from now (1 is the next) fail this way, once; 0 disarms. */
+void gf_io_fail_at(int64_t k, gf_io_fault kind);
+bool gf_io_fault_fired(void);
+/* Calls of the system made so far. */
+int64_t gf_io_calls(void);
+
+#endif

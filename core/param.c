@@ -1,0 +1,49 @@
+#include "core/param.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+gf_param *gf_params_add(gf_params *p, const char *name, const gf_shape *shape, gf_err *e) {
+    gf_param *item = NULL;
+    if (!gf_grow(&p->items, p->count, &p->capacity, sizeof *p->items, e)) return NULL;
+    if (!(item = gf_alloc_array(1, sizeof *item, e))) return NULL;
+    if (!(item->name = gf_strdup(name, e))) {
+        gf_free(item);
+        return NULL;
+    }
+    item->shape = *shape;
+    item->group = -1;
+    return p->items[p->count++] = item;
+}
+
+gf_param *gf_params_find(const gf_params *p, const char *name) {
+    for (int64_t i = 0; i < p->count; i++)
+        if (strcmp(p->items[i]->name, name) == 0) return p->items[i];
+    return NULL;
+}
+
+void gf_params_free(gf_params *p) {
+    for (int64_t i = 0; i < p->count; i++) {
+        gf_param *item = p->items[i];
+        gf_free(item->name);
+        gf_free(item->owned);
+        gf_free(item->grad);
+        gf_free(item->moment1);
+        gf_free(item->moment2);
+        gf_free(item);
+    }
+    gf_free(p->items);
+    *p = (gf_params){0};
+}
+
+bool gf_param_own(gf_param *p, gf_err *e) {
+    int64_t count = gf_param_count(p);
+    if (p->owned) return true;
+    if (!(p->owned = gf_alloc_array(count, sizeof *p->owned, e))) return false;
+    if (p->value) memcpy(p->owned, p->value, (size_t)count * sizeof *p->owned);
+    p->value = p->owned;
+    return true;
+}
+
+int64_t gf_param_count(const gf_param *p) { return gf_shape_count(&p->shape); }

@@ -1,0 +1,44 @@
+/* param: a named tensor that can be trained. What autograd, optim and checkpoints agree on, so that
+ * they need not know each other. */
+#ifndef GF_CORE_PARAM_H
+#define GF_CORE_PARAM_H
+
+#include "core/err.h"
+#include "core/real.h"
+#include "core/shape.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct gf_param {
+    char *name;           /* as Hugging Face spells it, e.g. encoder.layer.0.output.dense.bias */
+    gf_shape shape;       /* weights of linear layers are [out, in] */
+    const gf_real *value; /* shape's elements: a read-only map of the model file, or `owned` */
+    gf_real *owned;       /* NULL while the value is mapped; gf_param_own() makes it writable */
+    gf_real *grad;        /* same shape; NULL unless trainable: nobody wants that gradient */
+    bool trainable;       /* in the phase at hand */
+    int group;            /* index of its optimizer group in the phase at hand, -1 if frozen */
+    /* AdamW's state, born when the parameter first trains and kept from phase to phase. */
+    gf_real *moment1, *moment2; /* same shape; NULL before birth */
+    int64_t updates;            /* how often this parameter was updated */
+} gf_param;
+
+typedef struct gf_params {
+    gf_param **items; /* in the order of the model: embeddings, layers, heads */
+    int64_t count, capacity;
+} gf_params;
+
+/* Adds a zeroed-out parameter of this name and shape; its value is the caller's to set. The name is
+ * copied. NULL when memory is out. */
+gf_param *gf_params_add(gf_params *p, const char *name, const gf_shape *shape, gf_err *e);
+/* The parameter of this name, or NULL. */
+gf_param *gf_params_find(const gf_params *p, const char *name);
+/* Frees all parameters and what they own. */
+void gf_params_free(gf_params *p);
+
+/* Makes the value writable: copies a mapped one into memory of its own (zeros if there is none). */
+bool gf_param_own(gf_param *p, gf_err *e);
+/* Elements of a parameter. */
+int64_t gf_param_count(const gf_param *p);
+
+#endif
