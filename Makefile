@@ -25,27 +25,50 @@ CLI  := $(sort $(wildcard cli/*.c))
 TEST := $(sort $(wildcard tests/test_*.c))
 OBJ  := $(SRC:%.c=$(BUILD)/%.o)
 
+# V=1 shows the commands.
+ifeq ($(V),)
+Q = @
+say = @echo '  $(1) $@'
+endif
+
 all: $(BUILD)/graft $(BUILD)/libgraft.so
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(isa) -MMD -MP -c $< -o $@
+	$(call say,CC  )
+	$(Q)$(CC) $(CFLAGS) $(isa) -MMD -MP -c $< -o $@
 
 $(BUILD)/libgraft.a: $(OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR  )
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/libgraft.so: $(OBJ)
-	$(CC) -shared -Wl,-soname,libgraft.so.0 $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,LINK)
+	$(Q)$(CC) -shared -Wl,-soname,libgraft.so.0 $(LDFLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/graft: $(CLI:%.c=$(BUILD)/%.o) $(BUILD)/libgraft.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# core and autograd a second time in double precision, where a wrong derivative cannot hide.
+DOUBLE := $(patsubst %.c,$(BUILD)/double/%.o,$(filter core/%.c autograd/%.c,$(SRC)))
+$(BUILD)/double/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(CC) $(CFLAGS) $(isa) -DGF_REAL=double -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/test_ops_double: tests/test_ops.c $(DOUBLE)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) -DGF_REAL=double $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
 # Each tests/test_X.c is one cmocka program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
-tests: $(TEST:%.c=$(BUILD)/%)
+tests: $(TEST:%.c=$(BUILD)/%) $(BUILD)/tests/test_ops_double
 
 clean:
 	rm -rf $(BUILD)

@@ -23,16 +23,26 @@ gf_param *gf_params_find(const gf_params *p, const char *name) {
     return NULL;
 }
 
+static void free_param(gf_param *p) {
+    gf_free(p->name);
+    gf_free(p->owned);
+    gf_free(p->grad);
+    gf_free(p->moment1);
+    gf_free(p->moment2);
+    gf_free(p);
+}
+
+void gf_params_remove(gf_params *p, gf_param *item) {
+    int64_t i = 0;
+    while (i < p->count && p->items[i] != item) i++;
+    if (i == p->count) return;
+    memmove(p->items + i, p->items + i + 1, (size_t)(p->count - i - 1) * sizeof *p->items);
+    p->count--;
+    free_param(item);
+}
+
 void gf_params_free(gf_params *p) {
-    for (int64_t i = 0; i < p->count; i++) {
-        gf_param *item = p->items[i];
-        gf_free(item->name);
-        gf_free(item->owned);
-        gf_free(item->grad);
-        gf_free(item->moment1);
-        gf_free(item->moment2);
-        gf_free(item);
-    }
+    for (int64_t i = 0; i < p->count; i++) free_param(p->items[i]);
     gf_free(p->items);
     *p = (gf_params){0};
 }

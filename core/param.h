@@ -33,6 +33,8 @@ typedef struct gf_params {
 gf_param *gf_params_add(gf_params *p, const char *name, const gf_shape *shape, gf_err *e);
 /* The parameter of this name, or NULL. */
 gf_param *gf_params_find(const gf_params *p, const char *name);
+/* Takes a parameter out of the list and frees it. */
+void gf_params_remove(gf_params *p, gf_param *item);
 /* Frees all parameters and what they own. */
 void gf_params_free(gf_params *p);
 

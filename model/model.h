@@ -73,6 +73,10 @@ bool gf_model_make(gf_model *m, const gf_bert_config *config, gf_err *e);
 /* A further head; names are copied. Fails when the task has one already. */
 bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes, int64_t n_classes,
                        gf_err *e);
+/* Puts a head at place `to` of the list; the others keep their order. */
+void gf_model_move_head(gf_model *m, gf_head *head, int64_t to);
+/* Removes the last head and its parameters. */
+void gf_model_drop_last_head(gf_model *m);
 gf_head *gf_model_find_head(const gf_model *m, const char *task);
 /* Draws values as BERT does: weights from N(0, initializer_range), biases 0, LayerNorm 1 and 0. Each
  * element is a function of (seed, parameter's name, index). Only parameters without a value. */

@@ -1,0 +1,52 @@
+/* graph: the tape. Built anew for every batch, planned, run forward and backward, reused.
+ *
+ *     gf_graph_reset(g);
+ *     gf_node *x = gf_graph_param(g, words), *y = gf_call(g, linear, attr, x, w, b);
+ *     gf_node *loss = gf_call(g, cross_entropy, labels, y);
+ *     if (!gf_graph_plan(g, &loss, 1, e)) goto done;          (the only call here that can fail)
+ *     gf_graph_forward(g);
+ *     gf_graph_backward(g, (double[]){weight});
+ *
+ * A node that does not fit remembers why; calls over a NULL node return NULL, so one check at
+ * gf_graph_plan() is enough. Values, saved activations, gradients and scratch share one arena in which
+ * a place is given again once its last reader is done; its size is known after planning and never
+ * grows while running. Parameter gradients are the parameters' own and are added to.
+ * The tape is cut below the lowest trainable parameter: nodes above none have no gradient. */
+#ifndef GF_AUTOGRAD_GRAPH_H
+#define GF_AUTOGRAD_GRAPH_H
+
+#include "autograd/op.h"
+#include "core/err.h"
+
+#include <stddef.h>
+
+/* pool and vec outlive the graph. NULL when memory is out. */
+gf_graph *gf_graph_new(gf_pool *pool, const gf_vec *vec, gf_err *e);
+void gf_graph_free(gf_graph *g);
+void gf_graph_reset(gf_graph *g);
+
+/* A leaf with a fixed value; x must outlive the run. */
+gf_node *gf_graph_input(gf_graph *g, gf_shape shape, const gf_real *x);
+/* A leaf for a parameter: its gradient is p->grad (NULL: frozen). */
+gf_node *gf_graph_param(gf_graph *g, gf_param *p);
+/* One op on op->n_in inputs. */
+gf_node *gf_graph_call(gf_graph *g, const gf_op *op, const gf_attr *attr, gf_node *const *in,
+                       int n_in);
+#define gf_call(g, name, attr, ...)                                                                \
+    gf_graph_call(g, &gf_op_##name, attr, (gf_node *const[]){__VA_ARGS__},                         \
+                  (int)(sizeof((gf_node *const[]){__VA_ARGS__}) / sizeof(gf_node *)))
+/* Keeps n->x readable after the run. */
+void gf_graph_keep(gf_node *n);
+
+/* Reserves everything. losses: [n_losses] scalars to go backward from; none for inference. */
+bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e);
+void gf_graph_forward(gf_graph *g);
+/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. */
+void gf_graph_backward(gf_graph *g, const double *weights);
+
+/* Bytes of the arena the present plan needs. */
+size_t gf_graph_bytes(const gf_graph *g);
+/* Nodes on the tape. */
+int gf_graph_size(const gf_graph *g);
+
+#endif

@@ -1,0 +1,97 @@
+/* op: what an operation of the tape is. One struct in one file op_NAME.c and one line in ops.def; the
+ * generic test (tests/test_ops.c) picks it up. docs/op-howto.md walks through adding one.
+ *
+ * T rows of packed tokens, B sequences, H hidden width; sequence b is rows start[b] .. start[b + 1] - 1. */
+#ifndef GF_AUTOGRAD_OP_H
+#define GF_AUTOGRAD_OP_H
+
+#include "core/param.h"
+#include "core/pool.h"
+#include "core/real.h"
+#include "core/shape.h"
+#include "core/vec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { GF_MAX_IN = 5 };
+
+typedef struct gf_node gf_node;
+typedef struct gf_graph gf_graph;
+
+/* What an op is told besides its inputs; each op's file says which of these it reads. */
+typedef struct gf_attr {
+    int kind;             /* a variant: gf_activation, gf_pool_kind */
+    int64_t heads;        /* attention heads */
+    double eps;           /* LayerNorm */
+    double divisor;       /* cross_entropy: how many labels the mean is over */
+    const int32_t *ids;   /* [T] token ids, or [B] labels with -1 for a missing one */
+    const int32_t *start; /* [sequences + 1] */
+    int64_t sequences;
+    gf_dropout dropout;
+} gf_attr;
+
+typedef enum gf_activation { GF_ACT_NONE, GF_ACT_GELU, GF_ACT_GELU_TANH } gf_activation;
+typedef enum gf_pool_kind { GF_POOLED_MEAN, GF_POOLED_CLS, GF_POOLED_MAX } gf_pool_kind;
+
+typedef struct gf_case {
+    gf_shape in[GF_MAX_IN];
+    gf_attr attr;
+    bool fits; /* accepted, or refused with a reason */
+} gf_case;
+
+typedef struct gf_op {
+    const char *name;
+    int n_in;
+    /* Sets n->shape, what it saves and needs (below); NULL, or why the inputs do not fit. */
+    const char *(*infer)(gf_node *n);
+    void (*forward)(gf_node *n); /* writes x and aux; cannot fail */
+    /* ADDS into in[i]->g; g == NULL means nobody wants that gradient. May use n->g as scratch. */
+    void (*backward)(gf_node *n);
+    const gf_case *cases;
+    int n_cases;
+} gf_op;
+
+struct gf_node {
+    const gf_op *op; /* NULL: a leaf */
+    gf_node *in[GF_MAX_IN];
+    gf_attr attr;
+    gf_graph *graph;
+    gf_param *param; /* of a leaf that is a parameter */
+    gf_shape shape;
+    int64_t count;    /* elements of shape */
+    bool wants_grad;  /* some parameter below trains */
+    const gf_real *x; /* [shape] value; forward writes it through gf_out() */
+    gf_real *g;       /* [shape] gradient of the loss, or NULL */
+    gf_real *aux;     /* [n_aux] saved by forward for backward */
+    gf_real *scratch; /* [n_forward] in forward, [n_backward] in backward */
+    /* Set by infer: */
+    int64_t n_aux, n_forward, n_backward;
+    unsigned keeps; /* what backward reads: bit i for in[i]->x, GF_KEEPS_X for its own x */
+    int index;      /* place on the tape */
+    bool output;    /* x outlives the run */
+};
+
+enum { GF_KEEPS_X = 1 << GF_MAX_IN };
+
+/* The place forward writes to. */
+static inline gf_real *gf_out(gf_node *n) { return (gf_real *)(uintptr_t)n->x; }
+
+const gf_vec *gf_node_vec(const gf_node *n);
+gf_pool *gf_node_pool(const gf_node *n);
+
+/* Work over rows in fixed blocks through the pool: run(n, first, rows) for each. */
+typedef void gf_row_block(gf_node *n, int64_t first, int64_t rows);
+void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run);
+/* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns], in
+ * a fixed order. */
+void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,
+                    gf_real *out);
+/* The longest sequence of attr.start; -1 when the offsets do not rise from 0 to `rows`. */
+int64_t gf_attr_longest(const gf_attr *a, int64_t rows);
+
+#define GF_OP(name) extern const gf_op gf_op_##name;
+#include "autograd/ops.def"
+#undef GF_OP
+
+#endif

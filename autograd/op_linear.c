@@ -1,0 +1,102 @@
+/* linear: y = act(x Wᵀ + b).   x [T, I], W [O, I], b [O]  ->  y [T, O]
+ *
+ * attr.kind is a gf_activation; GELU is fused so that a panel of the product is finished while it is in
+ * the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it. */
+#include "autograd/op.h"
+#include "core/gemm.h"
+
+static const char *infer(gf_node *n) {
+    const gf_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape, *b = &n->in[2]->shape;
+    if (x->n != 2 || w->n != 2 || b->n != 1) return "x [T, I], W [O, I] and b [O] are wanted";
+    if (x->dim[1] != w->dim[1]) return "x and W differ in their input width I";
+    if (b->dim[0] != w->dim[0]) return "W and b differ in their output width O";
+    n->shape = gf_shape2(x->dim[0], w->dim[0]);
+    n->n_aux = n->attr.kind != GF_ACT_NONE && n->wants_grad ? gf_shape_count(&n->shape) : 0;
+    n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
+    return NULL;
+}
+
+/* Adds the bias and applies the activation to a finished panel. z and y may be the same memory. */
+static void finish(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    const gf_node *n = context;
+    const gf_vec *vec = gf_node_vec(n);
+    int64_t width = n->shape.dim[1];
+    gf_real *y = (gf_real *)(uintptr_t)n->x, *z = n->n_aux ? n->aux : y; /* [T, O] */
+    for (int64_t r = row; r < row + rows; r++) {
+        int64_t at = r * width + column;
+        vec->add(columns, n->in[2]->x + column, z + at);
+        if (n->attr.kind == GF_ACT_GELU) vec->gelu(columns, z + at, y + at);
+        if (n->attr.kind == GF_ACT_GELU_TANH) vec->gelu_tanh(columns, z + at, y + at);
+    }
+}
+
+static void forward(gf_node *n) {
+    int64_t t = n->shape.dim[0], o = n->shape.dim[1], i = n->in[0]->shape.dim[1];
+    gf_product p = {.m = t,
+                    .n = o,
+                    .k = i,
+                    .a = n->in[0]->x,
+                    .lda = i,
+                    .b = n->in[1]->x,
+                    .ldb = i,
+                    .transpose_b = true,
+                    .c = n->n_aux ? n->aux : gf_out(n),
+                    .ldc = o};
+    gf_gemm(gf_node_pool(n), &p, finish, n);
+}
+
+static void through_activation(gf_node *n, int64_t first, int64_t rows) {
+    const gf_vec *vec = gf_node_vec(n);
+    int64_t width = n->shape.dim[1], at = first * width;
+    if (n->attr.kind == GF_ACT_GELU)
+        vec->gelu_slope(rows * width, n->aux + at, n->g + at, n->g + at);
+    else
+        vec->gelu_tanh_slope(rows * width, n->aux + at, n->g + at, n->g + at);
+}
+
+static void backward(gf_node *n) {
+    int64_t t = n->shape.dim[0], o = n->shape.dim[1], i = n->in[0]->shape.dim[1];
+    gf_node *x = n->in[0], *w = n->in[1], *b = n->in[2];
+    if (n->attr.kind != GF_ACT_NONE) gf_rows_each(n, t, through_activation); /* g becomes dz */
+    if (b->g) gf_columns_sum(n, t, o, n->g, NULL, b->g);
+    if (w->g) /* dW += dzᵀ x */
+        gf_gemm(gf_node_pool(n),
+                &(gf_product){.m = o,
+                              .n = i,
+                              .k = t,
+                              .a = n->g,
+                              .lda = o,
+                              .transpose_a = true,
+                              .b = x->x,
+                              .ldb = i,
+                              .c = w->g,
+                              .ldc = i,
+                              .beta = 1},
+                NULL, NULL);
+    if (x->g) /* dx += dz W */
+        gf_gemm(gf_node_pool(n),
+                &(gf_product){.m = t,
+                              .n = i,
+                              .k = o,
+                              .a = n->g,
+                              .lda = o,
+                              .b = w->x,
+                              .ldb = i,
+                              .c = x->g,
+                              .ldc = i,
+                              .beta = 1},
+                NULL, NULL);
+}
+
+static const gf_case cases[] = {
+    {{{2, {3, 5}}, {2, {4, 5}}, {1, {4}}}, {.kind = GF_ACT_NONE}, true},
+    {{{2, {7, 6}}, {2, {10, 6}}, {1, {10}}}, {.kind = GF_ACT_GELU}, true},
+    {{{2, {2, 3}}, {2, {17, 3}}, {1, {17}}}, {.kind = GF_ACT_GELU_TANH}, true},
+    {{{2, {130, 3}}, {2, {2, 3}}, {1, {2}}}, {.kind = GF_ACT_GELU}, true},
+    {{{2, {3, 5}}, {2, {4, 6}}, {1, {4}}}, {0}, false},
+    {{{2, {3, 5}}, {2, {4, 5}}, {1, {5}}}, {0}, false},
+    {{{1, {5}}, {2, {4, 5}}, {1, {4}}}, {0}, false},
+};
+
+const gf_op gf_op_linear = {
+    "linear", 3, infer, forward, backward, cases, sizeof cases / sizeof *cases};

@@ -1,0 +1,171 @@
+#include "model/model.h"
+
+#include "core/mem.h"
+#include "core/rng.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *gf_pooling_name(gf_pooling p) {
+    static const char *const names[] = {"mean", "cls", "max"};
+    return names[p];
+}
+
+/* Adds PREFIX.NAME, or PREFIX.NAME for the layer where prefix has a number in it. */
+static gf_param *add(gf_model *m, const char *prefix, const char *name, gf_shape shape, gf_err *e) {
+    char full[192];
+    snprintf(full, sizeof full, "%s.%s", prefix, name);
+    return gf_params_add(&m->params, full, &shape, e);
+}
+
+static bool add_linear(gf_model *m, gf_linear *l, const char *prefix, int64_t out, int64_t in,
+                       gf_err *e) {
+    l->weight = add(m, prefix, "weight", gf_shape2(out, in), e);
+    l->bias = l->weight ? add(m, prefix, "bias", gf_shape1(out), e) : NULL;
+    return l->bias != NULL;
+}
+
+static bool add_norm(gf_model *m, gf_norm *n, const char *prefix, gf_err *e) {
+    int64_t width = m->config.hidden_size;
+    n->weight = add(m, prefix, "LayerNorm.weight", gf_shape1(width), e);
+    n->bias = n->weight ? add(m, prefix, "LayerNorm.bias", gf_shape1(width), e) : NULL;
+    return n->bias != NULL;
+}
+
+static bool add_embeddings(gf_model *m, gf_err *e) {
+    const gf_bert_config *c = &m->config;
+    int64_t h = c->hidden_size;
+    const char *prefix = "embeddings";
+    m->words = add(m, prefix, "word_embeddings.weight", gf_shape2(c->vocab_size, h), e);
+    if (!m->words) return false;
+    m->positions =
+        add(m, prefix, "position_embeddings.weight", gf_shape2(c->max_position_embeddings, h), e);
+    if (!m->positions) return false;
+    m->types = add(m, prefix, "token_type_embeddings.weight", gf_shape2(c->type_vocab_size, h), e);
+    return m->types && add_norm(m, &m->embedding_norm, prefix, e);
+}
+
+static bool add_layer(gf_model *m, gf_bert_layer *l, int64_t index, gf_err *e) {
+    int64_t h = m->config.hidden_size, wide = m->config.intermediate_size;
+    char p[128];
+#define PREFIX(rest) (snprintf(p, sizeof p, "encoder.layer.%lld." rest, (long long)index), p)
+    return add_linear(m, &l->query, PREFIX("attention.self.query"), h, h, e) &&
+           add_linear(m, &l->key, PREFIX("attention.self.key"), h, h, e) &&
+           add_linear(m, &l->value, PREFIX("attention.self.value"), h, h, e) &&
+           add_linear(m, &l->attention_out, PREFIX("attention.output.dense"), h, h, e) &&
+           add_norm(m, &l->attention_norm, PREFIX("attention.output"), e) &&
+           add_linear(m, &l->intermediate, PREFIX("intermediate.dense"), wide, h, e) &&
+           add_linear(m, &l->output, PREFIX("output.dense"), h, wide, e) &&
+           add_norm(m, &l->output_norm, PREFIX("output"), e);
+#undef PREFIX
+}
+
+bool gf_model_make(gf_model *m, const gf_bert_config *config, gf_err *e) {
+    m->config = *config;
+    m->pooling = GF_POOL_MEAN;
+    m->normalize = true;
+    m->max_length = config->max_position_embeddings;
+    m->layers = gf_alloc_array(config->num_hidden_layers, sizeof *m->layers, e);
+    if (!m->layers || !add_embeddings(m, e)) return false;
+    for (int64_t i = 0; i < config->num_hidden_layers; i++)
+        if (!add_layer(m, &m->layers[i], i, e)) return false;
+    return true;
+}
+
+static bool fill_head(gf_model *m, gf_head *h, const char *task, const char *const *classes,
+                      int64_t n_classes, gf_err *e) {
+    char prefix[160];
+    if (!(h->name = gf_strdup(task, e))) return false;
+    if (!(h->classes = gf_alloc_array(n_classes, sizeof *h->classes, e))) return false;
+    for (; h->n_classes < n_classes; h->n_classes++)
+        if (!(h->classes[h->n_classes] = gf_strdup(classes[h->n_classes], e))) return false;
+    snprintf(prefix, sizeof prefix, "heads.%s", task);
+    return add_linear(m, &h->linear, prefix, n_classes, m->config.hidden_size, e);
+}
+
+bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes, int64_t n_classes,
+                       gf_err *e) {
+    gf_head *heads;
+    if (strlen(task) > 128)
+        return gf_fail(e, GF_E_INVALID, "task \"%.40s...\": the name is longer than 128 bytes",
+                       task);
+    if (gf_model_find_head(m, task))
+        return gf_fail(e, GF_E_INVALID, "task \"%s\": the model has two heads of this name", task);
+    if (!(heads = gf_realloc_array(m->heads, m->n_heads + 1, sizeof *heads, e))) return false;
+    m->heads = heads;
+    return fill_head(m, &heads[m->n_heads++], task, classes, n_classes, e);
+}
+
+gf_head *gf_model_find_head(const gf_model *m, const char *task) {
+    for (int64_t i = 0; i < m->n_heads; i++)
+        if (m->heads[i].name && strcmp(m->heads[i].name, task) == 0) return &m->heads[i];
+    return NULL;
+}
+
+void gf_model_move_head(gf_model *m, gf_head *head, int64_t to) {
+    gf_head moved = *head;
+    int64_t from = head - m->heads;
+    if (from > to)
+        memmove(m->heads + to + 1, m->heads + to, (size_t)(from - to) * sizeof *m->heads);
+    else
+        memmove(m->heads + from, m->heads + from + 1, (size_t)(to - from) * sizeof *m->heads);
+    m->heads[to] = moved;
+}
+
+static void free_head(gf_head *h) {
+    for (int64_t c = 0; c < h->n_classes; c++) gf_free(h->classes[c]);
+    gf_free(h->classes);
+    gf_free(h->name);
+}
+
+void gf_model_drop_last_head(gf_model *m) {
+    gf_head *h = &m->heads[--m->n_heads];
+    gf_params_remove(&m->params, h->linear.weight);
+    gf_params_remove(&m->params, h->linear.bias);
+    free_head(h);
+}
+
+static bool ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), k = strlen(end);
+    return n >= k && strcmp(name + n - k, end) == 0;
+}
+
+/* BERT's initialisation (transformers, BertPreTrainedModel._init_weights). */
+static void draw(gf_param *p, double range, uint64_t seed) {
+    int64_t count = gf_param_count(p);
+    gf_rng r = gf_rng_new(seed, gf_rng_stream(p->name));
+    if (ends_with(p->name, ".bias")) return;
+    bool norm = ends_with(p->name, "LayerNorm.weight");
+    for (int64_t i = 0; i < count; i++)
+        p->owned[i] = norm ? 1 : (gf_real)range * (gf_real)gf_rng_normal(&r);
+}
+
+bool gf_model_init(gf_model *m, uint64_t seed, gf_err *e) {
+    for (int64_t i = 0; i < m->params.count; i++) {
+        gf_param *p = m->params.items[i];
+        if (p->value) continue;
+        if (!gf_param_own(p, e)) return false;
+        draw(p, m->config.initializer_range, seed);
+    }
+    return true;
+}
+
+bool gf_model_keep_map(gf_model *m, gf_map *map, gf_err *e) {
+    gf_map *maps = gf_realloc_array(m->maps, m->n_maps + 1, sizeof *maps, e);
+    if (!maps) return false;
+    m->maps = maps;
+    maps[m->n_maps++] = *map;
+    *map = (gf_map){0}; /* the model owns it now */
+    return true;
+}
+
+void gf_model_free(gf_model *m) {
+    for (int64_t i = 0; i < m->n_heads; i++) free_head(&m->heads[i]);
+    gf_free(m->heads);
+    gf_free(m->layers);
+    gf_params_free(&m->params);
+    gf_tokenizer_free(m->tokenizer);
+    for (int64_t i = 0; i < m->n_maps; i++) gf_io_unmap(&m->maps[i]);
+    gf_free(m->maps);
+    *m = (gf_model){0};
+}

@@ -1,0 +1,107 @@
+#include "recipes/evaluate.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+static bool keep_embeddings(void *context, const gf_batch *b, const gf_real *x, gf_err *e) {
+    gf_features *f = context;
+    (void)e;
+    for (int64_t i = 0; i < b->sequences; i++)
+        memcpy(f->x + b->row[i] * f->width, x + i * f->width, (size_t)f->width * sizeof *x);
+    return true;
+}
+
+bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_dataset *d,
+                      int64_t max_rows, gf_err *e) {
+    int64_t count;
+    f->rows = d->rows;
+    f->width = m->config.hidden_size;
+    if (!gf_mul_i64(f->rows, f->width, &count))
+        return gf_fail(e, GF_E_NOMEM, "too many rows to keep their embeddings");
+    if (!(f->x = gf_alloc_array(count, sizeof *f->x, e))) return false;
+    return gf_engine_sweep(n, m, d, max_rows, keep_embeddings, f, e);
+}
+
+void gf_features_free(gf_features *f) {
+    gf_free(f->x);
+    *f = (gf_features){0};
+}
+
+typedef struct scoring {
+    gf_metrics *metrics;
+    gf_engine *engine;
+    const gf_model *model;
+    const gf_dataset *data;
+    int32_t *labels; /* [rows of a batch] */
+    int64_t capacity;
+} scoring;
+
+static bool read_labels(scoring *s, int64_t task, int64_t count, const int64_t *rows,
+                        int64_t *present, gf_err *e) {
+    while (s->capacity < count)
+        if (!gf_grow(&s->labels, s->capacity, &s->capacity, sizeof *s->labels, e)) return false;
+    *present = 0;
+    for (int64_t i = 0; i < count; i++) {
+        s->labels[i] = s->data->label[task][rows[i]];
+        *present += s->labels[i] >= 0;
+    }
+    return true;
+}
+
+/* One head over embeddings x [count, H] of these rows. */
+static bool score_task(scoring *s, int64_t task, int64_t count, const int64_t *rows,
+                       const gf_real *x, gf_err *e) {
+    gf_graph *g = s->engine->graph;
+    const gf_head *head = &s->model->heads[task];
+    gf_node *z, *loss;
+    int64_t present;
+    if (!read_labels(s, task, count, rows, &present, e)) return false;
+    if (present == 0) return true;
+    gf_graph_reset(g);
+    z = gf_head_logits(g, head,
+                       gf_graph_input(g, gf_shape2(count, s->model->config.hidden_size), x));
+    loss = gf_call(g, cross_entropy, (&(gf_attr){.ids = s->labels, .divisor = (double)present}), z);
+    gf_graph_keep(z);
+    gf_graph_keep(loss);
+    if (!gf_graph_plan(g, NULL, 0, e)) return false;
+    gf_graph_forward(g);
+    for (int64_t i = 0; i < count; i++)
+        if (s->labels[i] >= 0)
+            gf_metrics_add(s->metrics, task, s->labels[i], z->x + i * head->n_classes);
+    gf_metrics_add_loss(s->metrics, task, (double)loss->x[0] * (double)present);
+    return true;
+}
+
+static bool score_batch(void *context, const gf_batch *b, const gf_real *x, gf_err *e) {
+    scoring *s = context;
+    for (int64_t h = 0; h < s->model->n_heads; h++)
+        if (!score_task(s, h, b->sequences, b->row, x, e)) return false;
+    return true;
+}
+
+enum { FEATURE_ROWS = 1024 };
+
+static bool score_features(scoring *s, const gf_features *f, gf_err *e) {
+    int64_t rows[FEATURE_ROWS];
+    gf_batch b = {.row = rows};
+    for (int64_t first = 0; first < f->rows; first += FEATURE_ROWS) {
+        b.sequences = f->rows - first < FEATURE_ROWS ? f->rows - first : FEATURE_ROWS;
+        for (int64_t i = 0; i < b.sequences; i++) rows[i] = first + i;
+        if (!score_batch(s, &b, f->x + first * f->width, e)) return false;
+    }
+    return true;
+}
+
+bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
+                 const gf_features *features, int64_t max_rows, gf_err *e) {
+    scoring s = {.metrics = out, .engine = n, .model = m, .data = d};
+    bool ok = gf_metrics_start(out, m, e);
+    if (ok && features && features->x)
+        ok = score_features(&s, features, e);
+    else if (ok)
+        ok = gf_engine_sweep(n, m, d, max_rows, score_batch, &s, e);
+    gf_metrics_finish(out);
+    gf_free(s.labels);
+    return ok;
+}

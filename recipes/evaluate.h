@@ -1,0 +1,26 @@
+/* evaluate: a model's metrics over a data set, and embeddings kept while the encoder stands still. */
+#ifndef GF_RECIPES_EVALUATE_H
+#define GF_RECIPES_EVALUATE_H
+
+#include "model/engine.h"
+#include "recipes/metrics.h"
+
+/* Rows encoded at once when nobody says otherwise; GF_BATCH_TOKENS usually ends a batch before. */
+enum { GF_EVAL_ROWS = 512 };
+
+/* The embeddings of all rows [rows, H] of a data set under a frozen encoder. */
+typedef struct gf_features {
+    gf_real *x; /* NULL: none */
+    int64_t rows, width;
+} gf_features;
+
+bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_dataset *d,
+                      int64_t max_rows, gf_err *e);
+void gf_features_free(gf_features *f);
+
+/* Fills *out (started here, freed by the caller) for the heads of the model over d, whose task i is the
+ * model's head i. features with x NULL: texts are encoded, at most max_rows at once. */
+bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
+                 const gf_features *features, int64_t max_rows, gf_err *e);
+
+#endif

@@ -1,0 +1,197 @@
+#include "recipes/folder.h"
+
+#include "checkpoints/store.h"
+#include "core/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
+    cJSON *j;
+    if (!(f->path = gf_strdup(recipe->output, e))) return false;
+    if (!(f->checkpoints = gf_io_join(f->path, "checkpoints", e))) return false;
+    if (!(f->best = gf_io_join(f->checkpoints, "best.h5", e))) return false;
+    if (!(j = gf_recipe_to_json(recipe, e))) return false;
+    f->recipe = gf_json_print(j, e);
+    cJSON_Delete(j);
+    return f->recipe != NULL;
+}
+
+static bool open_log(gf_run_folder *f, gf_err *e) {
+    char *path = gf_io_join(f->path, "log.jsonl", e);
+    f->log = path ? gf_io_append(path, e) : NULL;
+    gf_free(path);
+    return f->log != NULL;
+}
+
+/* A folder is a run's when it holds a recipe.json; an empty one is free to take. */
+static bool make_way(const char *path, bool force, gf_err *e) {
+    int64_t count = 0;
+    char **names;
+    bool is_run = false;
+    if (!gf_io_exists(path)) return true;
+    if (!gf_io_is_folder(path))
+        return gf_fail(e, GF_E_USAGE, "%s: it is a file; choose another --output", path);
+    if (!(names = gf_io_list(path, &count, e))) return false;
+    for (int64_t i = 0; i < count; i++) is_run |= strcmp(names[i], "recipe.json") == 0;
+    gf_io_free_names(names, count);
+    if (count == 0) return true;
+    if (!is_run)
+        return gf_fail(e, GF_E_USAGE,
+                       "%s: it is not empty and no run of graft; choose another --output", path);
+    if (force) return gf_io_remove_tree(path, e);
+    return gf_fail(
+        e, GF_E_USAGE,
+        "%s: a run is there already; go on with --resume, replace it with --force, or choose "
+        "another --output",
+        path);
+}
+
+bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force, gf_err *e) {
+    return name_parts(f, recipe, e) && make_way(f->path, force, e) &&
+           gf_io_make_folder(f->checkpoints, e) &&
+           gf_run_folder_write(f, "recipe.json", f->recipe, e) && open_log(f, e);
+}
+
+/* Keeps the lines whose "step" is not above `step`. A torn last line goes, too. */
+static bool cut_log(const char *path, int64_t step, gf_err *e) {
+    size_t size = 0;
+    char *text = gf_io_exists(path) ? gf_io_read_all(path, (size_t)1 << 32, &size, e) : NULL;
+    gf_text kept = {0};
+    bool ok = text || !gf_io_exists(path);
+    for (char *line = text; ok && line && *line;) {
+        char *end = strchr(line, '\n');
+        gf_err bad = {0};
+        cJSON *j =
+            end ? gf_json_parse(line, (size_t)(end - line), path, 1, GF_E_MODEL, &bad) : NULL;
+        const cJSON *at = cJSON_GetObjectItemCaseSensitive(j, "step");
+        if (!end || !j) break;
+        if (cJSON_IsNumber(at) && at->valuedouble <= (double)step)
+            ok = gf_text_add_bytes(&kept, line, (size_t)(end - line) + 1, e);
+        cJSON_Delete(j);
+        line = end + 1;
+    }
+    ok = ok && gf_io_replace_file(path, kept.data ? kept.data : "", kept.length, e);
+    gf_free(text);
+    gf_text_free(&kept);
+    return ok;
+}
+
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, int64_t step, gf_err *e) {
+    char *log = NULL;
+    bool ok = name_parts(f, recipe, e) && (log = gf_io_join(f->path, "log.jsonl", e)) &&
+              cut_log(log, step, e) && open_log(f, e);
+    gf_free(log);
+    return ok;
+}
+
+void gf_run_folder_close(gf_run_folder *f) {
+    gf_io_close(f->log, NULL);
+    gf_free(f->path);
+    gf_free(f->checkpoints);
+    gf_free(f->best);
+    gf_free(f->recipe);
+    *f = (gf_run_folder){0};
+}
+
+bool gf_run_folder_log(gf_run_folder *f, const cJSON *line, gf_err *e) {
+    char *text = cJSON_PrintUnformatted(line);
+    bool ok = text || gf_fail(e, GF_E_NOMEM, "out of memory while writing log.jsonl");
+    ok = ok && gf_io_printf(f->log, e, "%s\n", text) && gf_io_flush(f->log, e);
+    cJSON_free(text);
+    return ok;
+}
+
+bool gf_run_folder_write(gf_run_folder *f, const char *name, const char *text, gf_err *e) {
+    char *path = gf_io_join(f->path, name, e);
+    bool ok = path && gf_io_replace_file(path, text, strlen(text), e);
+    gf_free(path);
+    return ok;
+}
+
+/* The step of "step-000000123.h5", -1 for another name. */
+static int64_t step_of(const char *name) {
+    char *end = NULL;
+    long long step;
+    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
+    step = strtoll(name + 5, &end, 10);
+    return strcmp(end, ".h5") == 0 ? step : -1;
+}
+
+/* Names of the checkpoints in a folder, oldest first: their digits make byte order their order. */
+static char **list_checkpoints(const char *folder, int64_t *count, gf_err *e) {
+    int64_t n = 0;
+    char **names = gf_io_list(folder, count, e);
+    for (int64_t i = 0; names && i < *count; i++) {
+        if (step_of(names[i]) >= 0)
+            names[n++] = names[i];
+        else
+            gf_free(names[i]);
+    }
+    if (names) *count = n;
+    return names;
+}
+
+static bool prune(const gf_run_folder *f, int64_t keep, gf_err *e) {
+    int64_t count = 0;
+    char **names = list_checkpoints(f->checkpoints, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < count - keep; i++) {
+        char *path = gf_io_join(f->checkpoints, names[i], e);
+        ok = path && gf_io_remove(path, e);
+        gf_free(path);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+static bool save_as(const gf_run_folder *f, const char *path, const gf_run *r,
+                    const gf_progress *at, gf_err *e) {
+    char *state = gf_progress_to_json(at, e);
+    bool ok = state && gf_store_write(path, &r->model, f->recipe, state, e);
+    gf_free(state);
+    return ok;
+}
+
+bool gf_run_folder_save(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e) {
+    char *path = gf_format(e, "%s/step-%09lld.h5", f->checkpoints, (long long)at->step);
+    bool ok = path && save_as(f, path, r, at, e) && prune(f, r->recipe->keep, e);
+    gf_free(path);
+    return ok;
+}
+
+bool gf_run_folder_save_best(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e) {
+    return save_as(f, f->best, r, at, e);
+}
+
+static bool is_readable(const char *path, const gf_log *log) {
+    gf_model m = {0};
+    gf_err why = {0};
+    bool ok = gf_store_read(&m, path, NULL, NULL, &why);
+    if (!ok)
+        gf_log_say(log, GF_LOG_WARNING, "skipped a checkpoint that does not read: %s", why.text);
+    gf_model_free(&m);
+    return ok;
+}
+
+char *gf_run_folder_newest(const char *folder, int64_t at_step, const gf_log *log, gf_err *e) {
+    int64_t count = 0;
+    char *checkpoints = gf_io_join(folder, "checkpoints", e), *found = NULL;
+    char **names = checkpoints ? list_checkpoints(checkpoints, &count, e) : NULL;
+    for (int64_t i = count - 1; names && i >= 0 && !found; i--) {
+        if (at_step >= 0 && step_of(names[i]) != at_step) continue;
+        found = gf_io_join(checkpoints, names[i], e);
+        if (found && !is_readable(found, log)) {
+            gf_free(found);
+            found = NULL;
+        }
+    }
+    if (!found && at_step >= 0)
+        gf_fail(e, GF_E_MODEL, "%s: it has no readable checkpoint of step %lld", folder,
+                (long long)at_step);
+    if (!found)
+        gf_fail(e, GF_E_MODEL, "%s: it has no readable checkpoint; start a new run", folder);
+    gf_io_free_names(names, count);
+    gf_free(checkpoints);
+    return found;
+}

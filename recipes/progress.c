@@ -1,0 +1,65 @@
+#include "recipes/progress.h"
+
+#include "core/json.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const struct {
+    const char *key;
+    size_t offset;
+} integers[] = {
+#define FIELD(name)                                                                                \
+    { #name, offsetof(gf_progress, name) }
+    FIELD(phase), FIELD(epoch),   FIELD(update),    FIELD(phase_update),
+    FIELD(step),  FIELD(batches), FIELD(best_step), FIELD(stale),
+#undef FIELD
+};
+enum { N_INTEGERS = sizeof integers / sizeof *integers };
+
+static bool add_fields(const gf_progress *p, cJSON *j, gf_err *e) {
+    for (int i = 0; i < N_INTEGERS; i++)
+        if (!gf_json_number(j, integers[i].key,
+                            (double)*(const int64_t *)((const char *)p + integers[i].offset), e))
+            return false;
+    return gf_json_bool(j, "phase_over", p->phase_over, e) &&
+           gf_json_bool(j, "has_best", p->has_best, e) &&
+           gf_json_number(j, "best_value", p->best_value, e);
+}
+
+char *gf_progress_to_json(const gf_progress *p, gf_err *e) {
+    cJSON *j = gf_json_object(NULL, NULL, e);
+    char *text = j && add_fields(p, j, e) ? gf_json_print(j, e) : NULL;
+    cJSON_Delete(j);
+    return text;
+}
+
+static const cJSON *find(const cJSON *j, const char *key, const char *where, gf_err *e) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(j, key);
+    if (cJSON_IsNumber(item) || cJSON_IsBool(item)) return item;
+    gf_fail(e, GF_E_MODEL, "%s: the run state lacks \"%s\"", where, key);
+    return NULL;
+}
+
+static bool read_fields(gf_progress *p, const cJSON *j, const char *where, gf_err *e) {
+    const cJSON *over, *has, *value, *item;
+    for (int i = 0; i < N_INTEGERS; i++) {
+        if (!(item = find(j, integers[i].key, where, e))) return false;
+        *(int64_t *)((char *)p + integers[i].offset) = (int64_t)item->valuedouble;
+    }
+    over = find(j, "phase_over", where, e);
+    has = over ? find(j, "has_best", where, e) : NULL;
+    value = has ? find(j, "best_value", where, e) : NULL;
+    if (!value) return false;
+    p->phase_over = cJSON_IsTrue(over);
+    p->has_best = cJSON_IsTrue(has);
+    p->best_value = value->valuedouble;
+    return true;
+}
+
+bool gf_progress_from_json(gf_progress *p, const char *json, const char *where, gf_err *e) {
+    cJSON *j = gf_json_parse(json, strlen(json), where, 1, GF_E_MODEL, e);
+    bool ok = j && read_fields(p, j, where, e);
+    cJSON_Delete(j);
+    return ok;
+}

@@ -1,0 +1,28 @@
+/* progress: where a run stands, all of it that a resumed run needs besides weights and moments. Data
+ * order and dropout are functions of these numbers. */
+#ifndef GF_RECIPES_PROGRESS_H
+#define GF_RECIPES_PROGRESS_H
+
+#include "core/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct gf_progress {
+    int64_t phase, epoch; /* indices, from 0 */
+    int64_t update;       /* updates done in this epoch */
+    int64_t phase_update; /* updates done in this phase: the schedule's step */
+    int64_t step;         /* updates done in the run */
+    int64_t batches;      /* batches seen in the run, accumulated ones too: dropout's step */
+    bool phase_over;      /* patience ended the phase */
+    bool has_best;
+    int64_t best_step;
+    double best_value; /* of select.metric */
+    int64_t stale;     /* evaluations of this phase without a new best */
+} gf_progress;
+
+/* JSON text, for the checkpoint; free with gf_free(). */
+char *gf_progress_to_json(const gf_progress *p, gf_err *e);
+bool gf_progress_from_json(gf_progress *p, const char *json, const char *where, gf_err *e);
+
+#endif

@@ -1,0 +1,33 @@
+/* run: everything a recipe names, opened and checked: the model with its heads, the label lists, the
+ * data sets as token ids.
+ *
+ *     gf_run run = {0};
+ *     if (!gf_run_open(&run, &recipe, GF_RUN_ALL, NULL, log, e)) goto done;
+ *     ...
+ *     gf_run_close(&run);
+ *
+ * Task i of the recipe is head i of the model and label column i of every data set. */
+#ifndef GF_RECIPES_RUN_H
+#define GF_RECIPES_RUN_H
+
+#include "core/log.h"
+#include "data/dataset.h"
+#include "model/model.h"
+#include "recipes/recipe.h"
+
+typedef struct gf_run {
+    const gf_recipe *recipe; /* not owned */
+    gf_model model;
+    gf_labels *labels;           /* [n_tasks] */
+    gf_task_field *fields;       /* [n_tasks] */
+    gf_dataset train, dev, test; /* dev and test have no rows when the recipe names none */
+    double hidden_dropout, attention_dropout;
+} gf_run;
+
+/* checkpoint NULL: the model is the recipe's base with new heads; else the model, its heads and the
+ * optimizer's moments come from that HDF5 checkpoint, whose run state goes to *state (gf_free()). */
+bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, char **state,
+                 const gf_log *log, gf_err *e);
+void gf_run_close(gf_run *r);
+
+#endif

@@ -1,0 +1,239 @@
+#include "recipes/trainer.h"
+
+#include "checkpoints/folder.h"
+#include "checkpoints/store.h"
+#include "core/mem.h"
+#include "recipes/folder.h"
+#include "recipes/journal.h"
+#include "recipes/plan.h"
+
+#include <math.h>
+
+typedef struct trainer {
+    const gf_recipe *recipe;
+    const gf_trainer_options *o;
+    gf_engine engine;
+    gf_run run;
+    gf_run_folder folder;
+    gf_phase phase;
+    gf_stepper stepper;
+    gf_journal journal;
+    gf_progress at;
+    gf_update update;
+    gf_metrics dev, before; /* the last two evaluations */
+    int64_t *order;         /* [train.rows] rows of the present epoch */
+} trainer;
+
+static double select_value(const gf_recipe *c, const gf_metrics *m) {
+    const gf_select *s = &c->select;
+    double sum = 0;
+    if (s->kind == GF_SELECT_LOSS)
+        for (int64_t t = 0; t < m->n_tasks; t++)
+            sum += m->tasks[t].support ? c->tasks[t].weight * m->tasks[t].loss : 0;
+    if (s->kind != GF_SELECT_MEAN) return sum;
+    for (int64_t i = 0; i < s->n_terms; i++) {
+        const gf_task_metrics *t = &m->tasks[s->terms[i].task];
+        sum += s->terms[i].metric == GF_METRIC_LOSS       ? t->loss
+               : s->terms[i].metric == GF_METRIC_ACCURACY ? t->accuracy
+                                                          : t->macro_f1;
+    }
+    return sum / (double)s->n_terms;
+}
+
+/* "last" takes every evaluation as the best so far. */
+static bool is_better(const trainer *t, double value) {
+    if (t->recipe->select.kind == GF_SELECT_LAST || !t->at.has_best) return true;
+    return t->recipe->select.higher_is_better ? value > t->at.best_value : value < t->at.best_value;
+}
+
+static bool keep_if_best(trainer *t, double value, bool *is_best, gf_err *e) {
+    *is_best = is_better(t, value);
+    if (!*is_best) {
+        t->at.stale++;
+        t->at.phase_over = t->recipe->patience >= 0 && t->at.stale > t->recipe->patience;
+        return true;
+    }
+    t->at.has_best = true;
+    t->at.best_step = t->at.step;
+    t->at.best_value = value;
+    t->at.stale = 0;
+    return gf_run_folder_save_best(&t->folder, &t->run, &t->at, e);
+}
+
+static bool evaluate(trainer *t, gf_err *e) {
+    gf_eval_view v = {.recipe = t->recipe, .phase = &t->phase, .at = &t->at};
+    if (!t->run.dev.rows) return keep_if_best(t, 0, &v.is_best, e);
+    gf_metrics_free(&t->before);
+    t->before = t->dev;
+    t->dev = (gf_metrics){0};
+    if (!gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev, &t->phase.dev, GF_EVAL_ROWS,
+                     e))
+        return false;
+    v.dev = &t->dev;
+    v.before = t->before.n_tasks ? &t->before : NULL;
+    v.value = select_value(t->recipe, &t->dev);
+    if (!keep_if_best(t, v.value, &v.is_best, e)) return false;
+    if (t->o->watch.evaluated) t->o->watch.evaluated(t->o->watch.context, &v);
+    return gf_journal_write_eval(&t->folder, &v, e);
+}
+
+/* One update with all that belongs to it. */
+static bool step(trainer *t, gf_err *e) {
+    int64_t each = t->recipe->batch_size * t->recipe->accumulate, first = t->at.update * each;
+    int64_t left = t->run.train.rows - first;
+    gf_step_view v = {t->recipe, &t->phase, &t->at, &t->update, NULL, 0, 0, false};
+    if (!gf_step_run(&t->stepper, &t->run, &t->engine, &t->phase, &t->at, t->order + first,
+                     left < each ? left : each, &t->update, e))
+        return false;
+    gf_journal_add(&t->journal, &v);
+    if (t->o->watch.step) t->o->watch.step(t->o->watch.context, &v);
+    if (v.logged && !gf_journal_write_step(&t->journal, &t->folder, &v, e)) return false;
+    if (t->recipe->save_every == 0 || t->at.step % t->recipe->save_every != 0) return true;
+    return gf_run_folder_save(&t->folder, &t->run, &t->at, e);
+}
+
+/* False with GF_E_SIGINT or GF_E_SIGTERM when the caller wants to stop; the run is saved. */
+static bool go_on(trainer *t, gf_err *e) {
+    gf_code code = t->o->watch.stop ? t->o->watch.stop(t->o->watch.context) : GF_OK;
+    if (code == GF_OK) return true;
+    if (!gf_run_folder_save(&t->folder, &t->run, &t->at, e)) return false;
+    return gf_fail(e, code, "%s: interrupted at step %lld and saved; go on with graft resume %s",
+                   t->folder.path, (long long)t->at.step, t->folder.path);
+}
+
+static bool run_epoch(trainer *t, gf_err *e) {
+    if (t->phase.trains &&
+        !gf_order_make(t->order, &t->run.train, t->recipe->batch_size, t->recipe->bucket,
+                       t->recipe->seed, t->at.phase, t->at.epoch, e))
+        return false;
+    while (t->at.update < t->phase.updates_per_epoch)
+        if (!step(t, e) || !go_on(t, e)) return false;
+    if (!evaluate(t, e)) return false;
+    t->at.update = 0;
+    t->at.epoch++;
+    return gf_run_folder_save(&t->folder, &t->run, &t->at, e) && go_on(t, e);
+}
+
+static bool run_phase(trainer *t, gf_err *e) {
+    if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, e)) return false;
+    if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
+    if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, e)) return false;
+    gf_journal_restart(&t->journal, t->recipe);
+    while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over) {
+        if (!run_epoch(t, e)) return false;
+        if (!t->phase.trains) break; /* nothing changes: one evaluation says it all */
+    }
+    return true;
+}
+
+static void next_phase(gf_progress *at) {
+    at->phase++;
+    at->epoch = 0;
+    at->update = 0;
+    at->phase_update = 0;
+    at->stale = 0;
+    at->phase_over = false;
+}
+
+/* The best model alone, without gradients and moments, in place of the one that trained. */
+static bool take_best(trainer *t, gf_err *e) {
+    gf_phase_end(&t->phase);
+    gf_graph_reset(t->engine.graph);
+    gf_model_free(&t->run.model);
+    return gf_store_read(&t->run.model, t->folder.best, NULL, NULL, e);
+}
+
+static bool write_metrics(trainer *t, const gf_metrics *dev, const gf_metrics *test, gf_err *e) {
+    cJSON *j = gf_json_object(NULL, NULL, e), *best = j ? gf_json_object(j, "best", e) : NULL;
+    bool known = t->run.dev.rows && t->recipe->select.kind != GF_SELECT_LAST;
+    char *text = NULL;
+    bool ok = best && gf_json_number(best, "step", (double)t->at.best_step, e) &&
+              (known ? gf_json_number(best, "metric", t->at.best_value, e)
+                     : gf_json_null(best, "metric", e));
+    ok = ok && gf_json_string(best, "name", t->recipe->select_metric, e);
+    if (t->run.dev.rows) ok = ok && gf_metrics_to_json(dev, false, j, "dev", e);
+    if (t->run.test.rows) ok = ok && gf_metrics_to_json(test, false, j, "test", e);
+    ok = ok && (text = gf_json_print(j, e)) &&
+         gf_run_folder_write(&t->folder, "metrics.json", text, e);
+    gf_free(text);
+    cJSON_Delete(j);
+    return ok;
+}
+
+static bool finish(trainer *t, gf_err *e) {
+    gf_metrics dev = {0}, test = {0};
+    char *folder = gf_io_join(t->folder.path, "model", e);
+    bool ok = folder && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
+    if (t->run.dev.rows)
+        ok = ok && gf_evaluate(&dev, &t->engine, &t->run.model, &t->run.dev, NULL, GF_EVAL_ROWS, e);
+    if (t->run.test.rows)
+        ok = ok &&
+             gf_evaluate(&test, &t->engine, &t->run.model, &t->run.test, NULL, GF_EVAL_ROWS, e);
+    ok = ok && write_metrics(t, &dev, &test, e);
+    if (ok && t->o->watch.finished)
+        t->o->watch.finished(t->o->watch.context, dev.n_tasks ? &dev : NULL,
+                             test.n_tasks ? &test : NULL, t->folder.path);
+    gf_metrics_free(&dev);
+    gf_metrics_free(&test);
+    gf_free(folder);
+    return ok;
+}
+
+static bool open_resumed(trainer *t, gf_err *e) {
+    char *state = NULL;
+    char *path = gf_run_folder_newest(t->recipe->output, t->o->at_step, &t->o->log, e);
+    bool ok = path && gf_run_open(&t->run, t->recipe, path, &state, &t->o->log, e) &&
+              gf_progress_from_json(&t->at, state, path, e) &&
+              gf_run_folder_reopen(&t->folder, t->recipe, t->at.step, e);
+    if (ok)
+        gf_log_say(&t->o->log, GF_LOG_NOTE, "going on from %s, step %lld", path,
+                   (long long)t->at.step);
+    gf_free(path);
+    gf_free(state);
+    return ok;
+}
+
+static bool write_plan(trainer *t, gf_err *e) {
+    gf_text plan = {0};
+    bool ok = gf_plan_write(&t->run, &t->engine, &plan, e) &&
+              gf_run_folder_write(&t->folder, "plan.txt", plan.data, e);
+    gf_text_free(&plan);
+    return ok;
+}
+
+static bool open_run(trainer *t, gf_err *e) {
+    if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
+    if (t->o->resume) {
+        if (!open_resumed(t, e)) return false;
+    } else if (!gf_run_open(&t->run, t->recipe, NULL, NULL, &t->o->log, e) ||
+               !gf_run_folder_create(&t->folder, t->recipe, t->o->force, e) || !write_plan(t, e))
+        return false;
+    return (t->order = gf_alloc_array(t->run.train.rows, sizeof *t->order, e)) &&
+           (t->update.loss = gf_alloc_array(t->recipe->n_tasks, sizeof *t->update.loss, e)) &&
+           gf_stepper_start(&t->stepper, &t->run, e) && gf_journal_start(&t->journal, t->recipe, e);
+}
+
+static void close_run(trainer *t) {
+    gf_metrics_free(&t->dev);
+    gf_metrics_free(&t->before);
+    gf_phase_end(&t->phase);
+    gf_stepper_free(&t->stepper);
+    gf_journal_free(&t->journal);
+    gf_run_folder_close(&t->folder);
+    gf_free(t->order);
+    gf_free(t->update.loss);
+    gf_run_close(&t->run);
+    gf_engine_stop(&t->engine);
+}
+
+bool gf_train(const gf_recipe *recipe, const gf_trainer_options *o, gf_err *e) {
+    trainer t = {.recipe = recipe, .o = o};
+    bool ok = open_run(&t, e);
+    while (ok && t.at.phase < recipe->n_phases) {
+        ok = run_phase(&t, e);
+        if (ok) next_phase(&t.at);
+    }
+    ok = ok && finish(&t, e);
+    close_run(&t);
+    return ok;
+}
