@@ -40,17 +40,15 @@ static const char *read_slice(const char **p, slice *s) {
     return NULL;
 }
 
-/* Python's rule for the ends of a slice: negative ones count from the end, then both are clamped. */
-static int64_t slice_end(int64_t n, int64_t layers) {
-    if (n < 0) n += layers;
-    return n < 0 ? 0 : n > layers ? layers : n;
-}
+/* Counts a negative number from the end, as Python does. Its clamping of a slice's ends needs no code:
+ * ends beyond the layers pick the same layers. */
+static int64_t from_end(int64_t n, int64_t layers) { return n < 0 ? n + layers : n; }
 
 static bool slice_has(const slice *s, int64_t layer, int64_t layers) {
-    if (layer >= layers) return false;
-    if (s->is_index) return layer == (s->from < 0 ? s->from + layers : s->from);
-    return layer >= (s->has_from ? slice_end(s->from, layers) : 0) &&
-           layer < (s->has_to ? slice_end(s->to, layers) : layers);
+    if (layer < 0 || layer >= layers) return false;
+    if (s->is_index) return layer == from_end(s->from, layers);
+    return (!s->has_from || layer >= from_end(s->from, layers)) &&
+           (!s->has_to || layer < from_end(s->to, layers));
 }
 
 static bool follows_layer(const char *pattern, const char *bracket) {
@@ -85,7 +83,7 @@ static bool match_one(const char **p, const char **name, int64_t layers) {
     int64_t layer;
     if (**p != '[') return *(*p)++ == *(*name)++;
     (*p)++;
-    if (read_slice(p, &s) || *(*name)++ != '.' || **name == '-') return false;
+    if (read_slice(p, &s) || *(*name)++ != '.') return false;
     return read_number(name, &layer) && slice_has(&s, layer, layers);
 }
 
