@@ -31,38 +31,55 @@ static float expected(const char *name, int64_t i) {
     return (float)((h + 37 * (uint64_t)i) % 256) / 128 - 1;
 }
 
-static void test_reads_and_writes_as_python(void **state) {
-    (void)state;
-    char path[] = "/tmp/graft_safetensors_XXXXXX";
-    gf_safetensors s = {0};
-    gf_named_tensor items[16];
-    gf_real values[16][32];
+static void check_same_bytes(const char *path, const char *wanted_path) {
     size_t wanted_size = 0, size = 0;
-    gf_err e = {0};
-    assert_true(gf_safetensors_open(&s, DATA "golden.safetensors", &e));
-    assert_int_equal(s.count, 6);
-    for (int64_t i = 0; i < s.count; i++) { /* handed over backwards: the writer sorts */
-        const gf_tensor *t = &s.items[s.count - 1 - i];
-        items[i] = (gf_named_tensor){.name = t->name, .data = values[i]};
-        assert_true(gf_tensor_shape(t, &items[i].shape, "golden", &e));
-        assert_true(gf_tensor_to_real(t, values[i], "golden", &e));
-        for (int64_t k = 0; k < t->count; k++)
-            assert_true(values[i][k] == (gf_real)expected(t->name, k));
-    }
-    assert_int_equal(gf_safetensors_find(&s, "heads.a.weight")->dim[1], 8);
-    assert_non_null(gf_safetensors_find(&s, "quote \" and \\"));
-    assert_int_equal(gf_safetensors_find(&s, "scalar")->n_dims, 0);
-    assert_null(gf_safetensors_find(&s, "heads.c.weight"));
-    close(mkstemp(path));
-    assert_true(gf_safetensors_write(path, items, s.count, &e));
-    char *wanted = gf_io_read_all(DATA "golden.safetensors", 1 << 20, &wanted_size, &e);
-    char *found = gf_io_read_all(path, 1 << 20, &size, &e);
+    char *wanted = gf_io_read_all(wanted_path, 1 << 20, &wanted_size, NULL);
+    char *found = gf_io_read_all(path, 1 << 20, &size, NULL);
     assert_int_equal(size, wanted_size);
     assert_memory_equal(found, wanted, size);
     gf_free(found);
     gf_free(wanted);
+}
+
+/* Reads the file, checks every value, and writes it again. */
+static void check_round_trip(const char *golden, int64_t count) {
+    char path[] = "/tmp/graft_safetensors_XXXXXX";
+    gf_safetensors s = {0};
+    gf_named_tensor items[16];
+    gf_real values[16][32];
+    gf_err e = {0};
+    assert_true(gf_safetensors_open(&s, golden, &e));
+    assert_int_equal(s.count, count);
+    for (int64_t i = 0; i < s.count; i++) { /* handed over backwards: the writer sorts */
+        const gf_tensor *t = &s.items[s.count - 1 - i];
+        items[i] = (gf_named_tensor){.name = t->name, .data = values[i]};
+        assert_true(gf_tensor_shape(t, &items[i].shape, golden, &e));
+        assert_true(gf_tensor_to_real(t, values[i], golden, &e));
+        for (int64_t k = 0; k < t->count; k++)
+            assert_true(values[i][k] == (gf_real)expected(t->name, k));
+    }
+    close(mkstemp(path));
+    assert_true(gf_safetensors_write(path, items, s.count, &e));
+    check_same_bytes(path, golden);
     gf_safetensors_close(&s);
     unlink(path);
+}
+
+static void test_reads_and_writes_as_python(void **state) {
+    (void)state;
+    check_round_trip(DATA "golden.safetensors", 6);
+    check_round_trip(DATA "unpadded.safetensors", 1);
+}
+
+static void test_finds_by_name(void **state) {
+    (void)state;
+    gf_safetensors s = {0};
+    assert_true(gf_safetensors_open(&s, DATA "golden.safetensors", NULL));
+    assert_int_equal(gf_safetensors_find(&s, "heads.a.weight")->dim[1], 8);
+    assert_non_null(gf_safetensors_find(&s, "quote \" and \\"));
+    assert_int_equal(gf_safetensors_find(&s, "scalar")->n_dims, 0);
+    assert_null(gf_safetensors_find(&s, "heads.c.weight"));
+    gf_safetensors_close(&s);
 }
 
 static void test_reads_other_types(void **state) {
@@ -161,6 +178,7 @@ static const struct {
      "do not fill 8 bytes"}, /* 2^62 elements: the size in bytes overflows */
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1e300],\"data_offsets\":[0,8]}}", 8, "\"shape\" must"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, "do not fill 8 bytes"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "do not fill 8 bytes"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7,
      "\"data_offsets\" must"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8,
@@ -323,6 +341,7 @@ static void test_write_keeps_the_old_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_and_writes_as_python),
+        cmocka_unit_test(test_finds_by_name),
         cmocka_unit_test(test_reads_other_types),
         cmocka_unit_test(test_converts_every_half),
         cmocka_unit_test(test_judges_headers),

@@ -92,6 +92,11 @@ def files():
     shapes = [(2, 3), (3, 8), (3,), (1,), (2, 1, 2, 1), ()]
     save_file({n: values(n, s) for n, s in zip(names, shapes)}, os.path.join(HERE, "golden.safetensors"),
               metadata={"format": "pt"})
+    path = os.path.join(HERE, "unpadded.safetensors")
+    for k in range(1, 9):  # until the header needs no padding
+        save_file({"x" * k: values("x" * k, (3,))}, path, metadata={"format": "pt"})
+        if b"} " not in open(path, "rb").read():
+            break
     save_file({
         "f16": torch.tensor([0.5, -2.0, 6e-8, 65504.0], dtype=torch.float16),
         "bf16": torch.tensor([0.5, -2.0, 1e-40, 3.3895313892515355e38], dtype=torch.bfloat16),
