@@ -1,0 +1,245 @@
+#include "checkpoints/safetensors.h"
+
+#include "core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "files are little endian and are read in place"
+#endif
+
+enum { LENGTH_BYTES = 8, MAX_HEADER = 100000000 };
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [GF_DTYPE_OTHER] = {"", 0},
+#define GF_DTYPE(name, size) [GF_DTYPE_##name] = {#name, size},
+#include "checkpoints/dtype.def"
+#undef GF_DTYPE
+};
+
+static gf_dtype find_dtype(const char *name) {
+    for (size_t i = 1; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (strcmp(name, dtypes[i].name) == 0) return (gf_dtype)i;
+    return GF_DTYPE_OTHER;
+}
+
+/* A JSON number that is a whole one in [0, 2^53], where doubles are exact. */
+static bool read_count(const cJSON *j, int64_t *out) {
+    if (!cJSON_IsNumber(j) || !(j->valuedouble >= 0 && j->valuedouble <= 9007199254740992.0))
+        return false;
+    *out = (int64_t)j->valuedouble;
+    return (double)*out == j->valuedouble;
+}
+
+static bool read_shape(gf_tensor *t, const cJSON *shape) {
+    const cJSON *dim;
+    bool zero = false;
+    if (!cJSON_IsArray(shape)) return false;
+    t->count = 1;
+    cJSON_ArrayForEach(dim, shape) {
+        int64_t n;
+        if (!read_count(dim, &n)) return false;
+        zero = zero || n == 0;
+        if (n > 0 && !gf_mul_i64(t->count, n, &t->count)) return false;
+        if (t->n_dims < GF_TENSOR_DIMS) t->dim[t->n_dims] = n;
+        t->n_dims++;
+    }
+    if (zero) t->count = 0;
+    return true;
+}
+
+static bool read_offsets(gf_tensor *t, const cJSON *offsets, const unsigned char *data,
+                         size_t size) {
+    int64_t begin, end;
+    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2) return false;
+    if (!read_count(offsets->child, &begin) || !read_count(offsets->child->next, &end))
+        return false;
+    if (begin > end || (uint64_t)end > size) return false;
+    t->data = data + begin;
+    t->bytes = (size_t)(end - begin);
+    return true;
+}
+
+static bool read_tensor(gf_tensor *t, const cJSON *item, const unsigned char *data, size_t size,
+                        const char *where, gf_err *e) {
+    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
+    size_t wanted;
+    *t = (gf_tensor){.name = item->string};
+    if (!cJSON_IsObject(item) || !cJSON_IsString(dtype))
+        return gf_fail(e, GF_E_MODEL, "%s: tensor \"%s\" has no \"dtype\"; the header is damaged",
+                       where, t->name);
+    t->dtype_name = dtype->valuestring;
+    t->dtype = find_dtype(t->dtype_name);
+    if (!read_shape(t, cJSON_GetObjectItemCaseSensitive(item, "shape")))
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: tensor \"%s\": \"shape\" must list whole numbers whose product fits "
+                       "into 63 bits; the header is damaged",
+                       where, t->name);
+    if (!read_offsets(t, cJSON_GetObjectItemCaseSensitive(item, "data_offsets"), data, size))
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: tensor \"%s\": \"data_offsets\" must be [begin, end] within the %zu "
+                       "bytes of data; the file is damaged or cut short",
+                       where, t->name, size);
+    if (t->dtype != GF_DTYPE_OTHER &&
+        (!gf_mul_size((size_t)t->count, dtypes[t->dtype].size, &wanted) || wanted != t->bytes))
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: tensor \"%s\": %lld elements of %s do not fill %zu bytes; the header "
+                       "is damaged",
+                       where, t->name, (long long)t->count, t->dtype_name, t->bytes);
+    return true;
+}
+
+static int by_offset(const void *a, const void *b) {
+    const gf_tensor *x = a, *y = b;
+    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const gf_tensor *)a)->name, ((const gf_tensor *)b)->name);
+}
+
+/* The tensors must tile the data from its first byte to its last. */
+static bool check_tiling(gf_safetensors *s, const unsigned char *data, size_t size,
+                         const char *where, gf_err *e) {
+    size_t end = 0;
+    qsort(s->items, (size_t)s->count, sizeof *s->items, by_offset);
+    for (int64_t i = 0; i < s->count; i++) {
+        size_t begin = (size_t)(s->items[i].data - data);
+        if (begin != end)
+            return gf_fail(e, GF_E_MODEL,
+                           "%s: tensor \"%s\" begins at byte %zu of the data, %s the one before it "
+                           "ends at %zu; the file is damaged",
+                           where, s->items[i].name, begin,
+                           begin < end ? "although" : "which leaves a hole since", end);
+        end += s->items[i].bytes;
+    }
+    if (end != size)
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: %zu bytes of data follow the last tensor; the file is damaged", where,
+                       size - end);
+    return true;
+}
+
+static bool read_header(gf_safetensors *s, const unsigned char *data, size_t size,
+                        const char *where, gf_err *e) {
+    const cJSON *item;
+    int64_t most = cJSON_GetArraySize(s->header);
+    if (!cJSON_IsObject(s->header))
+        return gf_fail(e, GF_E_MODEL, "%s: the header is no JSON object; is it a safetensors file?",
+                       where);
+    if (!(s->items = gf_alloc_array(most, sizeof *s->items, e))) return false;
+    cJSON_ArrayForEach(item, s->header) {
+        if (strcmp(item->string, "__metadata__") == 0) continue;
+        if (!read_tensor(&s->items[s->count], item, data, size, where, e)) return false;
+        s->count++;
+    }
+    if (!check_tiling(s, data, size, where, e)) return false;
+    qsort(s->items, (size_t)s->count, sizeof *s->items, by_name);
+    return true;
+}
+
+bool gf_safetensors_parse(gf_safetensors *s, const unsigned char *bytes, size_t size,
+                          const char *where, gf_err *e) {
+    const char *json = (const char *)bytes + LENGTH_BYTES;
+    uint64_t length = 0;
+    if (size > LENGTH_BYTES) memcpy(&length, bytes, sizeof length);
+    if (length > MAX_HEADER || length == 0 || length > size - LENGTH_BYTES || *json != '{')
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: no header of at most %d bytes at its start; it is cut short or no "
+                       "safetensors file",
+                       where, MAX_HEADER);
+    s->header = gf_json_parse(json, (size_t)length, where, 1, GF_E_MODEL, e);
+    if (s->header && read_header(s, bytes + LENGTH_BYTES + length,
+                                 size - LENGTH_BYTES - (size_t)length, where, e))
+        return true;
+    gf_safetensors_close(s);
+    return false;
+}
+
+bool gf_safetensors_open(gf_safetensors *s, const char *path, gf_err *e) {
+    gf_map map = {0};
+    if (!gf_io_map(&map, path, e)) return false;
+    if (!gf_safetensors_parse(s, map.data, map.size, path, e)) {
+        gf_io_unmap(&map);
+        return false;
+    }
+    s->map = map; /* s owns it now */
+    return true;
+}
+
+const gf_tensor *gf_safetensors_find(const gf_safetensors *s, const char *name) {
+    gf_tensor key = {.name = name};
+    if (s->count == 0) return NULL;
+    return bsearch(&key, s->items, (size_t)s->count, sizeof key, by_name);
+}
+
+void gf_safetensors_close(gf_safetensors *s) {
+    gf_io_unmap(&s->map);
+    gf_free(s->items);
+    cJSON_Delete(s->header);
+    *s = (gf_safetensors){0};
+}
+
+const char *gf_tensor_shape_text(const gf_tensor *t, char *text, size_t size) {
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < t->n_dims && i < GF_TENSOR_DIMS && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "",
+                                 (long long)t->dim[i]);
+    if (used < size)
+        snprintf(text + used, size - used, t->n_dims > GF_TENSOR_DIMS ? ", ...]" : "]");
+    return text;
+}
+
+bool gf_tensor_shape(const gf_tensor *t, gf_shape *shape, const char *where, gf_err *e) {
+    char text[256];
+    if (t->n_dims > GF_MAX_DIMS || t->count == 0)
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: tensor \"%s\" has the shape %s; 1 to %d dimensions above 0 are wanted",
+                       where, t->name, gf_tensor_shape_text(t, text, sizeof text), GF_MAX_DIMS);
+    *shape = (gf_shape){.n = t->n_dims};
+    for (int i = 0; i < t->n_dims; i++) shape->dim[i] = t->dim[i];
+    return true;
+}
+
+static float float_of_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
+static float float_of_f16(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ff;
+    if (exponent == 31) return float_of_bits(sign | 0x7f800000u | fraction << 13);
+    if (exponent) return float_of_bits(sign | (exponent + 127 - 15) << 23 | fraction << 13);
+    return (sign ? -0x1p-24f : 0x1p-24f) * (float)fraction; /* subnormal or zero, exactly */
+}
+
+bool gf_tensor_to_real(const gf_tensor *t, gf_real *out, const char *where, gf_err *e) {
+    size_t size = dtypes[t->dtype].size;
+    for (int64_t i = 0; i < t->count; i++) {
+        const unsigned char *p = t->data + (size_t)i * size;
+        uint16_t half;
+        float single;
+        double dbl;
+        switch (t->dtype) {
+        case GF_DTYPE_F32: memcpy(&single, p, sizeof single), out[i] = single; break;
+        case GF_DTYPE_F64: memcpy(&dbl, p, sizeof dbl), out[i] = (gf_real)dbl; break;
+        case GF_DTYPE_F16: memcpy(&half, p, sizeof half), out[i] = float_of_f16(half); break;
+        case GF_DTYPE_BF16:
+            memcpy(&half, p, sizeof half), out[i] = float_of_bits((uint32_t)half << 16);
+            break;
+        default:
+            return gf_fail(e, GF_E_MODEL,
+                           "%s: tensor \"%s\" is of type %s; F32, F16, BF16 and F64 can be used",
+                           where, t->name, t->dtype_name);
+        }
+    }
+    return true;
+}
