@@ -72,7 +72,7 @@ gf_node *gf_graph_param(gf_graph *g, gf_param *p) {
     if (!n) return NULL;
     n->param = p;
     n->g = p->grad;
-    n->wants_grad = p->grad != NULL;
+    n->wants_grad = p->trainable;
     return n;
 }
 
@@ -155,7 +155,7 @@ static void clear_gradients(gf_graph *g, const gf_node *n) {
 
 void gf_graph_backward(gf_graph *g, const double *weights) {
     for (int i = 0; i < g->n_losses; i++)
-        if (g->losses[i]->g) g->losses[i]->g[0] = (gf_real)weights[i];
+        if (weights && g->losses[i]->g) g->losses[i]->g[0] = (gf_real)weights[i];
     for (int64_t i = g->n - 1; i >= 0; i--) {
         gf_node *n = g->nodes[i];
         if (!n->op || !n->g) continue;

@@ -27,7 +27,7 @@ void gf_graph_reset(gf_graph *g);
 
 /* A leaf with a fixed value; x must outlive the run. */
 gf_node *gf_graph_input(gf_graph *g, gf_shape shape, const gf_real *x);
-/* A leaf for a parameter: its gradient is p->grad (NULL: frozen). */
+/* A leaf for a parameter. A tape can be planned before p->grad exists, but not run backward. */
 gf_node *gf_graph_param(gf_graph *g, gf_param *p);
 /* One op on op->n_in inputs. */
 gf_node *gf_graph_call(gf_graph *g, const gf_op *op, const gf_attr *attr, gf_node *const *in,
@@ -41,7 +41,8 @@ void gf_graph_keep(gf_node *n);
 /* Reserves everything. losses: [n_losses] scalars to go backward from; none for inference. */
 bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e);
 void gf_graph_forward(gf_graph *g);
-/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. */
+/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. With weights NULL the
+ * caller has filled the roots' g, which may then be any tensors. */
 void gf_graph_backward(gf_graph *g, const double *weights);
 
 /* Bytes of the arena the present plan needs. */

@@ -359,6 +359,18 @@ char *gf_io_join(const char *folder, const char *name, gf_err *e) {
     return gf_format(e, "%s%s%s", folder, folder[n - 1] == '/' ? "" : "/", name);
 }
 
+char *gf_io_absolute(const char *path, gf_err *e) {
+    char *here, *whole;
+    if (path[0] == '/') return gf_strdup(path, e);
+    if (!(here = getcwd(NULL, 0))) {
+        gf_fail(e, GF_E_IO, "the working folder is not known: %s", strerror(errno));
+        return NULL;
+    }
+    whole = gf_io_join(here, path, e);
+    free(here);
+    return whole;
+}
+
 char *gf_io_folder_of(const char *path, gf_err *e) {
     const char *slash = strrchr(path, '/');
     if (!slash) return gf_strdup(".", e);

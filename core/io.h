@@ -73,6 +73,8 @@ void gf_io_free_names(char **names, int64_t count);
 
 /* "FOLDER/NAME", or NAME when it is absolute or FOLDER is NULL. Free with gf_free(). */
 char *gf_io_join(const char *folder, const char *name, gf_err *e);
+/* A path from the root, made of the working folder and PATH. Free with gf_free(). */
+char *gf_io_absolute(const char *path, gf_err *e);
 /* The part of a path before its last '/', "." if none. Free with gf_free(). */
 char *gf_io_folder_of(const char *path, gf_err *e);
 

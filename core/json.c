@@ -137,6 +137,18 @@ char *gf_json_print(const cJSON *j, gf_err *e) {
     return line;
 }
 
+char *gf_json_quote(const char *prefix, const char *text, gf_err *e) {
+    cJSON *j = gf_json_string(NULL, NULL, text, e);
+    char *quoted = j ? cJSON_PrintUnformatted(j) : NULL, *whole = NULL;
+    if (quoted)
+        whole = gf_format(e, "%s%s", prefix, quoted);
+    else
+        gf_fail(e, GF_E_NOMEM, "out of memory while writing JSON");
+    cJSON_free(quoted);
+    cJSON_Delete(j);
+    return whole;
+}
+
 const char *gf_json_kind(const cJSON *j) {
     if (!j) return "missing";
     if (cJSON_IsNull(j)) return "null";
@@ -167,6 +179,7 @@ cJSON *gf_json_array(cJSON *parent, const char *name, gf_err *e) {
 }
 
 cJSON *gf_json_string(cJSON *parent, const char *name, const char *value, gf_err *e) {
+    use_our_memory();
     return attach(parent, name, cJSON_CreateString(value), e);
 }
 

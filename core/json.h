@@ -25,6 +25,8 @@ cJSON *gf_json_parse(const char *text, size_t size, const char *where, int64_t l
 cJSON *gf_json_read(const char *path, size_t limit, gf_err *e);
 /* As printed, indented, with a final newline; free with gf_free(). */
 char *gf_json_print(const cJSON *j, gf_err *e);
+/* PREFIX and then the text as a JSON string in quotes; free with gf_free(). */
+char *gf_json_quote(const char *prefix, const char *text, gf_err *e);
 /* What kind of value it is, for messages: "a number", "a string", ... */
 const char *gf_json_kind(const cJSON *j);
 

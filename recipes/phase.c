@@ -18,19 +18,23 @@ static bool assign(gf_phase *p, gf_run *r, gf_err *e) {
     return ok;
 }
 
-bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
+bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
     int64_t rows = r->train.rows, each = r->recipe->batch_size * r->recipe->accumulate;
     gf_phase_end(p);
     p->recipe = &r->recipe->phases[index];
     p->index = index;
-    if (!assign(p, r, e) || !gf_groups_reserve(&r->model.params, e)) return false;
-    if (!gf_blocks_cut(&p->blocks, &r->model.params, e)) return false;
-    p->trains = p->blocks.count > 0;
+    if (!assign(p, r, e)) return false;
+    p->trains = p->groups.count > 0;
     p->encoder_frozen = gf_model_encoder_frozen(&r->model);
     p->updates_per_epoch = p->trains ? (rows + each - 1) / each : 0;
     p->updates = p->updates_per_epoch * p->recipe->epochs;
     p->warmup = gf_schedule_warmup(p->recipe->warmup, p->updates);
     return true;
+}
+
+bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
+    return gf_phase_assign(p, r, index, e) && gf_groups_reserve(&r->model.params, e) &&
+           gf_blocks_cut(&p->blocks, &r->model.params, e);
 }
 
 bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_err *e) {

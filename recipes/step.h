@@ -26,7 +26,9 @@ typedef struct gf_phase {
     gf_features train, dev;
 } gf_phase;
 
-/* Decides what trains, reserves gradients and moments, counts updates. Frees an earlier phase. */
+/* Decides what trains and counts updates, without reserving memory. Frees an earlier phase. */
+bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
+/* The same, and reserves gradients and moments. */
 bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
 /* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb. */
 bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_err *e);

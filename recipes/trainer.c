@@ -195,7 +195,7 @@ static bool open_resumed(trainer *t, gf_err *e) {
 
 static bool write_plan(trainer *t, gf_err *e) {
     gf_text plan = {0};
-    bool ok = gf_plan_write(&t->run, &t->engine, &plan, e) &&
+    bool ok = gf_run_plan(&t->run, &t->engine, &plan, e) &&
               gf_run_folder_write(&t->folder, "plan.txt", plan.data, e);
     gf_text_free(&plan);
     return ok;

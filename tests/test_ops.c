@@ -61,7 +61,8 @@ static const char *build(trial *t, const gf_op *op, const gf_case *c, unsigned f
     for (int i = 0; i < op->n_in; i++) {
         gf_param *p = t->params.items[i];
         gf_real *kept = p->grad;
-        if (frozen >> i & 1) p->grad = NULL;
+        p->trainable = !(frozen >> i & 1);
+        if (!p->trainable) p->grad = NULL;
         in[i] = gf_graph_param(t->graph, p);
         p->grad = kept;
     }
@@ -100,7 +101,7 @@ static double run_forward(trial *t) {
 /* Backward with pull as the gradient of y. Ops may use g as scratch, so it is set each time. */
 static void run_backward(trial *t) {
     memcpy(t->node->g, t->pull, (size_t)t->node->count * sizeof *t->pull);
-    t->node->op->backward(t->node);
+    gf_graph_backward(t->graph, NULL);
 }
 
 static void clear_grads(trial *t) {

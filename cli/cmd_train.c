@@ -1,0 +1,66 @@
+#include "cli/train.h"
+
+#include "cli/watch.h"
+#include "core/json.h"
+#include "core/mem.h"
+
+#include <string.h>
+
+bool gf_cli_train(const gf_recipe *r, gf_args *a, bool resume, gf_err *e) {
+    gf_screen screen = {.live = gf_terminal_is_live(), .quiet = a->quiet};
+    gf_trainer_options o = {.threads = (int)a->threads,
+                            .force = a->force,
+                            .resume = resume,
+                            .at_step = a->at,
+                            .watch = gf_screen_watch(&screen),
+                            .log = a->log};
+    bool ok;
+    gf_signals_catch();
+    ok = gf_train(r, &o, e);
+    gf_screen_free(&screen);
+    return ok;
+}
+
+bool gf_cli_read_recipe(gf_recipe *r, gf_args *a, const char *path, gf_err *e) {
+    char *output = NULL, *set = NULL;
+    bool ok = true;
+    if (a->output) {
+        /* --output is relative to where the user is, the recipe's own key to the recipe */
+        ok = (output = gf_io_absolute(a->output, e)) && (set = gf_json_quote("output=", output, e));
+        if (ok) a->sets[a->n_sets++] = set;
+    }
+    ok = ok && gf_recipe_read(r, path, a->sets, a->n_sets, e);
+    gf_free(output);
+    gf_free(set);
+    return ok;
+}
+
+static bool run(gf_args *a, gf_err *e) {
+    gf_recipe r = {0};
+    bool ok = gf_cli_read_recipe(&r, a, a->words[0], e) && gf_cli_train(&r, a, a->resume, e);
+    gf_recipe_free(&r);
+    return ok;
+}
+
+const gf_command gf_cmd_train = {
+    .name = "train",
+    .summary = "run all phases of a recipe",
+    .options = "--set --output --resume --force --threads --quiet",
+    .least = 1,
+    .most = 1,
+    .run = run,
+    .help = "usage: graft train RECIPE [options]\n"
+            "\n"
+            "Runs all phases of a recipe and writes a run folder: checkpoints/, log.jsonl,\n"
+            "metrics.json, and model/, the best model on dev as a sentence-transformers\n"
+            "folder that also holds the heads. Ctrl-C saves and stops; go on with --resume.\n"
+            "\n"
+            "  --set a.b=v    override a key, e.g. --set phases.1.epochs=3; repeatable\n"
+            "  --output DIR   the run folder (default: the recipe's \"output\")\n"
+            "  --resume       go on from the newest checkpoint of the run folder\n"
+            "  --force        replace a run that is there already\n"
+            "  --threads N    default: all processors; results do not depend on it\n"
+            "  --quiet        errors only\n"
+            "\n"
+            "example: graft train demo/two-phase.json --output runs/demo\n",
+};

@@ -1,0 +1,291 @@
+#include "recipes/plan.h"
+
+#include "core/gemm.h"
+#include "core/mem.h"
+#include "recipes/journal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* 1234567 as "1,234,567". */
+static const char *grouped(int64_t v, char text[32]) {
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)v), used = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0 && digits[i - 1] != '-') text[used++] = ',';
+        text[used++] = digits[i];
+    }
+    text[used] = 0;
+    return text;
+}
+
+static double mebibytes(int64_t bytes) { return (double)bytes / (1 << 20); }
+
+static int64_t encoder_elements(const gf_model *m) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < m->params.count; i++)
+        if (strncmp(m->params.items[i]->name, "heads.", 6) != 0)
+            sum += gf_param_count(m->params.items[i]);
+    return sum;
+}
+
+static int64_t all_elements(const gf_params *p, bool only_trainable) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < p->count; i++)
+        if (!only_trainable || p->items[i]->trainable) sum += gf_param_count(p->items[i]);
+    return sum;
+}
+
+static bool add_data_line(const gf_run *r, const char *name, const gf_dataset *d, gf_text *out,
+                          gf_err *e) {
+    char number[32];
+    bool ok;
+    if (!d->rows) return true;
+    ok = gf_text_add(out, e, "%-8s %s rows, %.1f tokens each", name, grouped(d->rows, number),
+                     (double)d->ids.count / (double)d->rows);
+    for (int64_t t = 0; ok && t < r->recipe->n_tasks; t++) {
+        int64_t present = 0;
+        for (int64_t i = 0; i < d->rows; i++) present += d->label[t][i] >= 0;
+        ok = gf_text_add(out, e, "; %s: %s labels", r->recipe->tasks[t].name,
+                         grouped(present, number));
+    }
+    return ok && gf_text_add(out, e, "\n");
+}
+
+static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
+    const gf_bert_config *c = &r->model.config;
+    char a[32], b[32];
+    int64_t encoder = encoder_elements(&r->model);
+    bool ok = gf_text_add(out, e, "recipe   %s\nmodel    %s\n", r->recipe->path, r->recipe->base) &&
+              gf_text_add(out, e,
+                          "         BERT of %lld layers, hidden %lld, %lld heads; %s pooling%s; "
+                          "max_length %lld\n",
+                          (long long)c->num_hidden_layers, (long long)c->hidden_size,
+                          (long long)c->num_attention_heads, gf_pooling_name(r->model.pooling),
+                          r->model.normalize ? ", L2 norm" : "", (long long)r->model.max_length) &&
+              gf_text_add(out, e, "         %s parameters in the encoder, %s in the heads\n",
+                          grouped(encoder, a),
+                          grouped(all_elements(&r->model.params, false) - encoder, b)) &&
+              add_data_line(r, "train", &r->train, out, e) &&
+              add_data_line(r, "dev", &r->dev, out, e) &&
+              add_data_line(r, "test", &r->test, out, e);
+    return ok &&
+           gf_text_add(out, e, "select   %s; seed %llu; output %s\n", r->recipe->select_metric,
+                       (unsigned long long)r->recipe->seed, r->recipe->output);
+}
+
+/* The rows of the training batch with the most tokens in any epoch of a phase; copies them to rows. */
+static bool find_largest(const gf_run *r, const gf_phase *p, int64_t *order, int64_t *rows,
+                         int64_t *count, gf_err *e) {
+    int64_t batch = r->recipe->batch_size, most = -1;
+    for (int64_t epoch = 0; epoch < p->recipe->epochs; epoch++) {
+        if (!gf_order_make(order, &r->train, batch, r->recipe->bucket, r->recipe->seed, p->index,
+                           epoch, e))
+            return false;
+        for (int64_t i = 0; i < r->train.rows; i += batch) {
+            int64_t n = r->train.rows - i < batch ? r->train.rows - i : batch, tokens = 0;
+            for (int64_t k = i; k < i + n; k++)
+                tokens += r->train.start[order[k] + 1] - r->train.start[order[k]];
+            if (tokens <= most) continue;
+            most = tokens;
+            *count = n;
+            memcpy(rows, order + i, (size_t)n * sizeof *rows);
+        }
+    }
+    return true;
+}
+
+typedef struct planning {
+    gf_run *run;
+    gf_engine *engine;
+    gf_stepper stepper;
+    gf_phase *phases; /* [n_phases], with their groups as assigned */
+    int *group;       /* [n_phases][params]: group of a parameter in a phase, -1 frozen */
+    bool *born;       /* [params]: has moments by then */
+    int64_t *order, *rows;
+} planning;
+
+static bool planning_start(planning *s, gf_run *r, gf_engine *n, gf_err *e) {
+    int64_t params = r->model.params.count;
+    *s = (planning){.run = r, .engine = n};
+    return gf_stepper_start(&s->stepper, r, e) &&
+           (s->phases = gf_alloc_array(r->recipe->n_phases, sizeof *s->phases, e)) &&
+           (s->group = gf_alloc_array(r->recipe->n_phases * params, sizeof *s->group, e)) &&
+           (s->born = gf_alloc_array(params, sizeof *s->born, e)) &&
+           (s->order = gf_alloc_array(r->train.rows, sizeof *s->order, e)) &&
+           (s->rows = gf_alloc_array(r->recipe->batch_size, sizeof *s->rows, e));
+}
+
+static void planning_end(planning *s) {
+    for (int64_t i = 0; s->phases && i < s->run->recipe->n_phases; i++) gf_phase_end(&s->phases[i]);
+    gf_stepper_free(&s->stepper);
+    gf_free(s->phases);
+    gf_free(s->group);
+    gf_free(s->born);
+    gf_free(s->order);
+    gf_free(s->rows);
+    for (int64_t i = 0; i < s->run->model.params.count; i++) {
+        s->run->model.params.items[i]->trainable = false;
+        s->run->model.params.items[i]->group = -1;
+    }
+}
+
+/* Bytes of the optimizer's state by the end of this phase, and of values copied out of a mapping. */
+static int64_t add_state(planning *s) {
+    const gf_params *params = &s->run->model.params;
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < params->count; i++) {
+        const gf_param *p = params->items[i];
+        int64_t size = gf_param_count(p) * (int64_t)sizeof(gf_real);
+        s->born[i] |= p->trainable;
+        if (p->trainable) bytes += size; /* gradient */
+        if (s->born[i]) bytes += 2 * size + (p->owned ? 0 : size);
+    }
+    return bytes;
+}
+
+/* The arena of the phase's largest batch; a tape over kept embeddings needs next to nothing. */
+static bool arena_bytes(planning *s, gf_phase *p, int64_t *bytes, gf_err *e) {
+    int64_t count = 0;
+    *bytes = 0;
+    if (!p->trains) return true;
+    if (!find_largest(s->run, p, s->order, s->rows, &count, e)) return false;
+    if (!gf_step_plan_batch(&s->stepper, s->run, s->engine, p, s->rows, count, e)) return false;
+    *bytes = (int64_t)gf_graph_bytes(s->engine->graph);
+    return true;
+}
+
+static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
+    gf_phase *p = &s->phases[index];
+    const gf_recipe *c = s->run->recipe;
+    int64_t arena = 0, state, weights = all_elements(&s->run->model.params, false) * 4;
+    char a[32], b[32];
+    bool ok = gf_phase_assign(p, s->run, index, e);
+    if (!ok) return false;
+    for (int64_t i = 0; i < s->run->model.params.count; i++)
+        s->group[index * s->run->model.params.count + i] = s->run->model.params.items[i]->group;
+    state = add_state(s);
+    if (!arena_bytes(s, p, &arena, e)) return false;
+    ok = gf_text_add(out, e, "\nphase %lld \"%s\": ", (long long)index + 1, p->recipe->name);
+    if (!p->trains)
+        ok = ok && gf_text_add(out, e, "nothing trains: it evaluates only\n");
+    else
+        ok = ok &&
+             gf_text_add(out, e, "%lld epochs of %lld updates, %lld x %lld rows each\n",
+                         (long long)p->recipe->epochs, (long long)p->updates_per_epoch,
+                         (long long)c->accumulate, (long long)c->batch_size) &&
+             gf_text_add(out, e, "  schedule %s, warm-up %lld of %lld updates\n",
+                         gf_schedule_names[p->recipe->schedule], (long long)p->warmup,
+                         (long long)p->updates);
+    ok = ok &&
+         gf_text_add(out, e, "  trains %s of %s parameters%s\n",
+                     grouped(all_elements(&s->run->model.params, true), a), grouped(weights / 4, b),
+                     p->encoder_frozen ? "; the encoder stands still, texts are encoded once" : "");
+    return ok && gf_text_add(out, e,
+                             "  memory %.0f MiB: weights %.0f, gradients, moments and copies %.0f, "
+                             "activations %.0f\n",
+                             mebibytes(weights + state + arena), mebibytes(weights),
+                             mebibytes(state), mebibytes(arena));
+}
+
+static bool add_disk(const planning *s, gf_text *out, gf_err *e) {
+    const gf_params *params = &s->run->model.params;
+    int64_t weights = all_elements(params, false) * 4, moments = 0;
+    for (int64_t i = 0; i < params->count; i++)
+        if (s->born[i]) moments += gf_param_count(params->items[i]) * 8;
+    return gf_text_add(
+        out, e,
+        "\ndisk     up to %.0f MiB: %lld checkpoints and the best of %.0f each, one more "
+        "while saving, model/ of %.0f\n",
+        mebibytes((s->run->recipe->keep + 2) * (weights + moments) + weights),
+        (long long)s->run->recipe->keep, mebibytes(weights + moments), mebibytes(weights));
+}
+
+/* "1e-05 wd 0.01", or "-" for a frozen parameter. */
+static bool add_cell(const planning *s, int64_t phase, int64_t param, gf_text *out, gf_err *e) {
+    int group = s->group[phase * s->run->model.params.count + param];
+    const gf_group *g = group < 0 ? NULL : &s->phases[phase].groups.items[group];
+    char cell[48] = "-";
+    if (g) snprintf(cell, sizeof cell, "%.3g wd %.3g", g->lr, g->weight_decay);
+    return gf_text_add(out, e, "  %-17s", cell);
+}
+
+static bool add_table(const planning *s, gf_text *out, gf_err *e) {
+    const gf_params *params = &s->run->model.params;
+    char number[32];
+    bool ok = gf_text_add(out, e, "\n%-52s %12s", "parameter (lr and weight decay, - is frozen)",
+                          "elements");
+    for (int64_t p = 0; ok && p < s->run->recipe->n_phases; p++)
+        ok = gf_text_add(out, e, "  %-17.17s", s->run->recipe->phases[p].name);
+    for (int64_t i = 0; ok && i < params->count; i++) {
+        ok = gf_text_add(out, e, "\n%-52s %12s", params->items[i]->name,
+                         grouped(gf_param_count(params->items[i]), number));
+        for (int64_t p = 0; ok && p < s->run->recipe->n_phases; p++) ok = add_cell(s, p, i, out, e);
+        while (ok && out->data[out->length - 1] == ' ') out->data[--out->length] = 0;
+    }
+    return ok && gf_text_add(out, e, "\n");
+}
+
+bool gf_run_plan(gf_run *r, gf_engine *n, gf_text *out, gf_err *e) {
+    planning s;
+    bool ok = planning_start(&s, r, n, e) && add_header(r, out, e);
+    for (int64_t i = 0; ok && i < r->recipe->n_phases; i++) ok = add_phase(&s, i, out, e);
+    ok = ok && add_disk(&s, out, e) && add_table(&s, out, e);
+    planning_end(&s);
+    return ok;
+}
+
+/* Multiply-adds of a token through one layer, twice for flops (Kaplan et al. 2020, without attention's
+ * own products, small at these lengths). */
+static double layer_flops(const gf_bert_config *c) {
+    double h = (double)c->hidden_size, wide = (double)c->intermediate_size;
+    return 2 * (4 * h * h + 2 * h * wide);
+}
+
+/* Flops of an epoch over `tokens`: all layers forward, those from the lowest trainable one backward. */
+static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
+    const gf_model *m = &r->model;
+    double layers = (double)m->config.num_hidden_layers, below = layers;
+    for (int64_t i = m->params.count - 1; i >= 0; i--) {
+        long long layer = -1;
+        if (!m->params.items[i]->trainable || strncmp(m->params.items[i]->name, "heads.", 6) == 0)
+            continue;
+        sscanf(m->params.items[i]->name, "encoder.layer.%lld.", &layer);
+        below = fmin(below, layer < 0 ? 0 : (double)layer);
+    }
+    if (p->encoder_frozen) return 0;
+    return tokens * layer_flops(&m->config) * (layers + 2 * (layers - below));
+}
+
+/* Flops a second over products of the model's own width. */
+static double measure_speed(const gf_run *r, gf_engine *n, gf_err *e) {
+    int64_t h = r->model.config.hidden_size, rows = 960;
+    gf_real *x = gf_alloc_array((2 * rows + h) * h, sizeof *x, e);
+    gf_product p = {
+        .m = rows, .n = h, .k = h, .a = x, .lda = h, .ldb = h, .ldc = h, .transpose_b = true};
+    double start, passed = 0, done = 0;
+    if (!x) return 0;
+    p.b = x + rows * h;
+    p.c = x + (rows + h) * h;
+    gf_gemm(n->pool, &p, NULL, NULL);
+    for (start = gf_seconds(); passed < 0.1; passed = gf_seconds() - start, done++)
+        gf_gemm(n->pool, &p, NULL, NULL);
+    gf_free(x);
+    return done * 2 * (double)rows * (double)h * (double)h / passed;
+}
+
+bool gf_run_estimate(gf_run *r, gf_engine *n, double *seconds, gf_err *e) {
+    const double share = 0.6; /* of the products' speed that a whole step reaches */
+    double speed = measure_speed(r, n, e), flops = 0, train = (double)r->train.ids.count;
+    double all = train + (double)r->dev.ids.count;
+    gf_phase p = {0};
+    for (int64_t i = 0; i < r->recipe->n_phases; i++) {
+        if (!gf_phase_assign(&p, r, i, e)) break;
+        flops += (double)p.recipe->epochs * epoch_flops(r, &p, train);
+        flops += all * layer_flops(&r->model.config) * (double)r->model.config.num_hidden_layers;
+    }
+    gf_phase_end(&p);
+    *seconds = speed > 0 ? flops / (share * speed) : 0;
+    return speed > 0 && (!e || e->code == GF_OK);
+}
