@@ -80,8 +80,7 @@ static bool add_task(checking *c, int64_t task, gf_err *e) {
     static const char *const names[] = {"train", "dev", "test"};
     int64_t classes = r->labels[task].count, missing[3] = {0};
     int64_t *counts = gf_alloc_array(classes * 3, sizeof *counts, e);
-    bool ok = counts && gf_text_add(c->out, e, "task \"%s\"%*s", r->recipe->tasks[task].name,
-                                    (int)(23 - (int)strnlen(r->recipe->tasks[task].name, 22)), "");
+    bool ok = counts && gf_text_add(c->out, e, "task %-25.25s", r->recipe->tasks[task].name);
     for (int s = 0; ok && s < 3; s++) {
         for (int64_t i = 0; i < sets[s]->rows; i++) {
             int32_t label = sets[s]->label[task][i];

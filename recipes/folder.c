@@ -2,6 +2,7 @@
 
 #include "checkpoints/store.h"
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <stdlib.h>
 #include <string.h>
