@@ -337,11 +337,29 @@ static void overrides_apply(void **state) {
     r = must_parse(full, "tasks.0.classes=[\"a\", \"b\"]");
     assert_int_equal(r.tasks[0].n_classes, 2);
     gf_recipe_free(&r);
+    r = must_parse(full, "phases.2.loss_weights={\"category\": 0, \"sentiment\": 0}");
+    assert_true(r.phases[2].loss_weights[0] == 0 && r.phases[2].loss_weights[1] == 0);
+    gf_recipe_free(&r);
     r = must_parse(least, "optimizer.clip_norm=null");
     assert_true(r.clip_norm == 0);
     gf_recipe_free(&r);
     r = must_parse(least, "output=../runs/a=b");
     assert_string_equal(r.output, "dir/../runs/a=b");
+    gf_recipe_free(&r);
+}
+
+/* Of the keys that a path may begin with, the longest is meant, wherever it stands. */
+static void overrides_find_dotted_keys(void **state) {
+    static const char *const sets[] = {
+        "phases.0.trainable={\"heads.a\":{\"lr\":1},\"heads.a.b\":{\"lr\":1},\"heads\":{\"lr\":1}}",
+        "phases.0.trainable.heads.a.b.lr=2", "phases.0.trainable.heads.a.lr=3"};
+    gf_recipe r = {0};
+    gf_err e = {0};
+    (void)state;
+    if (!gf_recipe_parse(&r, least, sizeof least - 1, "r.json", sets, 3, &e))
+        fail_msg("%s", e.text);
+    assert_true(r.phases[0].rules[0].lr == 3 && r.phases[0].rules[1].lr == 2);
+    assert_true(r.phases[0].rules[2].lr == 1);
     gf_recipe_free(&r);
 }
 
@@ -505,6 +523,7 @@ int main(void) {
         cmocka_unit_test(bad_recipes_are_refused),
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(overrides_apply),
+        cmocka_unit_test(overrides_find_dotted_keys),
         cmocka_unit_test(bad_overrides_are_usage),
         cmocka_unit_test(resolved_recipes_read_again),
         cmocka_unit_test(resolved_recipes_hold_every_key),
