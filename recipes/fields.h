@@ -1,17 +1,17 @@
 /* fields: JSON objects read into structs, and written from them, by one table of known keys.
  *
  *     static const gf_field batch_fields[] = {
- *         {.key = "size", .kind = GF_FIELD_COUNT, .at = offsetof(batch, size), .low = 1, .high = 65536,
- *          .range = "from 1 to 65536"},
+ *         {.key = "size", .kind = GF_FIELD_COUNT, .at = offsetof(batch, size),
+ *          .low = 1, .high = 65536, .range = "from 1 to 65536"},
  *         {0}};
  *     batch b = {.size = 32};                                        (the defaults)
  *     ok = gf_fields_read(&reader, j, batch_fields, &b, e);
  *     ...
  *     gf_fields_free(batch_fields, &b);
  *
- * Strict: an unknown key is an error that proposes the nearest known one; a key that begins with '_' is
- * a comment. Every error is GF_E_INVALID and starts with "FILE: PATH.OF.KEY". Keys are read in the
- * table's order. */
+ * Strict: an unknown key is an error that proposes the nearest known one; a key that begins with
+ * '_' is a comment. Every error is GF_E_INVALID and starts with "FILE: PATH.OF.KEY". Keys are
+ * read in the table's order. */
 #ifndef GF_RECIPES_FIELDS_H
 #define GF_RECIPES_FIELDS_H
 

@@ -51,7 +51,7 @@ static bool replace(cJSON *parent, cJSON *old, cJSON *value) {
     return cJSON_ReplaceItemViaPointer(parent, old, value);
 }
 
-/* Adds the item under the first `length` bytes of the path; owns it, NULL is a failure passed on. */
+/* Adds the item under the first `length` bytes of the path; owns it; NULL fails too. */
 static bool add(cJSON *object, const char *path, size_t length, cJSON *item, gf_err *e) {
     char *key = item ? gf_strndup(path, length, e) : NULL;
     bool ok = key && cJSON_AddItemToObject(object, key, item);

@@ -397,7 +397,7 @@ static bool resolve_phase(const gf_recipe *r, int64_t i, gf_err *e) {
     return resolve_weights(r, i, e);
 }
 
-/* The mean macro-F1 over all tasks; the final weights when there is no dev file to measure it on. */
+/* The mean macro-F1 over all tasks; the final weights when no dev file measures it. */
 static char *default_metric(const gf_recipe *r, gf_err *e) {
     gf_text t = {0};
     bool ok = true;

@@ -6,9 +6,9 @@
  *     ...
  *     gf_recipe_free(&r);
  *
- * Reading is strict: an unknown key, a value of the wrong kind or out of range, and names that do not
- * fit together are GF_E_INVALID with "FILE: KEY ...". Whether the patterns, files and label columns it
- * names exist is seen when they are used. */
+ * Reading is strict: an unknown key, a value of the wrong kind or out of range, and names that do
+ * not fit together are GF_E_INVALID with "FILE: KEY ...". Whether the patterns, files and label
+ * columns it names exist is seen when they are used. */
 #ifndef GF_RECIPES_RECIPE_H
 #define GF_RECIPES_RECIPE_H
 
@@ -84,16 +84,16 @@ typedef struct gf_recipe {
     char *output; /* the run folder */
 } gf_recipe;
 
-/* `sets` are overrides "a.b=value": the value is read as JSON, else taken as a string; a path's numbers
- * index lists, and keys may hold dots ("phases.0.trainable.heads.*.lr=1e-3"). A malformed one is
- * GF_E_USAGE, a file that cannot be read GF_E_MODEL. *r is empty after a failure. */
+/* `sets` are overrides "a.b=value": the value is read as JSON, else taken as a string; a path's
+ * numbers index lists, and keys may hold dots ("phases.0.trainable.heads.*.lr=1e-3"). A malformed
+ * one is GF_E_USAGE, a file that cannot be read GF_E_MODEL. *r is empty after a failure. */
 bool gf_recipe_read(gf_recipe *r, const char *path, const char *const *sets, int64_t n_sets,
                     gf_err *e);
 /* The same from text; `path` names it in messages and says where relative paths start. */
 bool gf_recipe_parse(gf_recipe *r, const char *text, size_t size, const char *path,
                      const char *const *sets, int64_t n_sets, gf_err *e);
-/* Every key with its value, paths absolute: read again, from any folder, it is the same recipe. Free
- * with cJSON_Delete(). */
+/* Every key with its value, paths absolute: read again, from any folder, it is the same recipe.
+ * Free with cJSON_Delete(). */
 cJSON *gf_recipe_to_json(const gf_recipe *r, gf_err *e);
 void gf_recipe_free(gf_recipe *r);
 

@@ -1,12 +1,12 @@
 /* select: how the best evaluation of a run is told, the recipe's select.metric.
  *
  *     gf_select s = {0};
- *     if (!gf_select_parse(&s, "mean(category.macro_f1, sentiment.macro_f1)", names, 2, e)) goto done;
+ *     if (!gf_select_parse(&s, "mean(a.macro_f1, b.macro_f1)", names, 2, e)) goto done;
  *     ...
  *     gf_select_free(&s);
  *
- * "last" takes the final weights, "loss" the lowest total loss, "TASK.METRIC" one number of one task and
- * "mean(TASK.METRIC, ...)" the mean of several. Metrics are loss, accuracy and macro_f1. */
+ * "last" takes the final weights, "loss" the lowest total loss, "TASK.METRIC" one number of one
+ * task and "mean(TASK.METRIC, ...)" the mean of several. Metrics: loss, accuracy, macro_f1. */
 #ifndef GF_RECIPES_SELECT_H
 #define GF_RECIPES_SELECT_H
 

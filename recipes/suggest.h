@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes `did you mean "NEAREST"?`, or `known: A, B, C` when none is near, into text and returns it. */
+/* Writes `did you mean "NEAREST"?`, or `known: A, B, C` when none is near, into text and returns
+ * it. */
 const char *gf_suggest(const char *name, const char *const *names, int64_t count, char *text,
                        size_t size);
 

@@ -317,8 +317,8 @@ static int64_t read_rules(const cJSON *list, gf_rule rules[4]) {
     return n;
 }
 
-/* gf_adamw carries the betas as floats, and 1 - 0.9f is 2.4e-7 off 0.1, 1 - 0.999f 1.3e-5 off 0.001:
- * hence the tolerances above 1e-6. */
+/* gf_adamw carries the betas as floats, and 1 - 0.9f is 2.4e-7 off 0.1, 1 - 0.999f 1.3e-5 off
+ * 0.001: hence the tolerances above 1e-6. */
 static void check_after(const gf_params *p, const cJSON *after) {
     const cJSON *item;
     cJSON_ArrayForEach(item, after) {

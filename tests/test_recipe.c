@@ -1,4 +1,5 @@
-/* recipes/recipe: defaults, every refusal with its sentence, --set, the round trip, damaged recipes. */
+/* recipes/recipe: defaults, every refusal with its sentence, --set, the round trip, damaged
+ * recipes. */
 #include "core/io.h"
 #include "core/json.h"
 #include "core/mem.h"
