@@ -20,7 +20,8 @@ static gf_adamw coefficients(const adamw_job *job, const gf_param *p) {
     return (gf_adamw){.decay = (gf_real)(1 - lr * group->weight_decay),
                       .step_size = (gf_real)(lr / bias_correction1),
                       .bias2_sqrt = (gf_real)sqrt(bias_correction2),
-                      .beta1 = (gf_real)s->beta1,
+                      .rate1 = (gf_real)(1 - s->beta1),
+                      .rate2 = (gf_real)(1 - s->beta2),
                       .beta2 = (gf_real)s->beta2,
                       .eps = (gf_real)s->eps,
                       .grad_scale = (gf_real)job->grad_scale};

@@ -1,7 +1,7 @@
 /* blocks: the trainable parameters cut into blocks of a fixed size, the unit of work for threads.
  *
  *     gf_blocks blocks = {0};
- *     if (!gf_blocks_cut(&blocks, params, e)) goto done;        (once a phase, after gf_groups_reserve)
+ *     if (!gf_blocks_cut(&blocks, params, e)) goto done;        (after gf_groups_reserve)
  *     double norm = gf_grad_norm(&blocks, vec, pool);           (these two cannot fail)
  *     gf_adamw_update(&blocks, &groups, &settings, factor, gf_grad_scale(norm, 1.0), vec, pool);
  *     ...
@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A block's value, gradient and moments, 256 KiB of floats, fit together in a second-level cache. */
+/* A block's value, gradient and moments, 256 KiB of floats, fit in a second-level cache. */
 enum { GF_BLOCK = 16384 };
 
 typedef struct gf_block {

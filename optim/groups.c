@@ -118,7 +118,7 @@ static bool check_rule(const gf_params *params, const gf_rule *rules, int64_t r,
                    rules[r].pattern);
 }
 
-/* The index of the group with this pattern, lr and decay, made if need be; -1 when memory is out. */
+/* The index of the group with this pattern, lr and decay, made if need be; -1: no memory. */
 static int64_t find_group(gf_groups *g, const gf_group *wanted, gf_err *e) {
     for (int64_t i = 0; i < g->count; i++) {
         const gf_group *have = &g->items[i];

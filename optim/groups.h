@@ -6,10 +6,10 @@
  *     ...
  *     gf_groups_free(&groups);
  *
- * The first rule whose pattern matches a parameter decides; a parameter that none matches is frozen.
- * layer_decay d trains encoder layer i of L at lr d^(L-1-i) and the embeddings at lr d^L (Howard &
- * Ruder 2018, discriminative fine-tuning; Clark et al. 2020, ELECTRA's layerwise decay). Biases and
- * LayerNorm get no weight decay unless their rule gives one. */
+ * The first rule whose pattern matches a parameter decides; a parameter that none matches is
+ * frozen. layer_decay d trains encoder layer i of L at lr d^(L-1-i) and the embeddings at lr d^L
+ * (Howard & Ruder 2018, discriminative fine-tuning; Clark et al. 2020, ELECTRA's layerwise
+ * decay). Biases and LayerNorm get no weight decay unless their rule gives one. */
 #ifndef GF_OPTIM_GROUPS_H
 #define GF_OPTIM_GROUPS_H
 
@@ -37,8 +37,9 @@ typedef struct gf_groups {
     int64_t count, capacity;
 } gf_groups;
 
-/* Fills the groups and sets `trainable` and `group` of every parameter. GF_E_INVALID when a pattern
- * cannot be read or decides for no parameter; every parameter is frozen then, or when memory is out. */
+/* Fills the groups and sets `trainable` and `group` of every parameter. GF_E_INVALID when a
+ * pattern cannot be read or decides for no parameter; every parameter is frozen then, or when
+ * memory is out. */
 bool gf_groups_assign(gf_groups *g, gf_params *params, const gf_rule *rules, int64_t n_rules,
                       int64_t layers, double default_decay, gf_err *e);
 void gf_groups_free(gf_groups *g);

@@ -40,8 +40,8 @@ static const char *read_slice(const char **p, slice *s) {
     return NULL;
 }
 
-/* Counts a negative number from the end, as Python does. Its clamping of a slice's ends needs no code:
- * ends beyond the layers pick the same layers. */
+/* Counts a negative number from the end, as Python does. Its clamping of a slice's ends needs no
+ * code: ends beyond the layers pick the same layers. */
 static int64_t from_end(int64_t n, int64_t layers) { return n < 0 ? n + layers : n; }
 
 static bool slice_has(const slice *s, int64_t layer, int64_t layers) {

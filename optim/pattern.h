@@ -2,10 +2,10 @@
  *
  *     gf_pattern_matches("encoder.layer[-2:].*", "encoder.layer.5.output.dense.bias", 6)   (true)
  *
- * `*` matches any characters, dots and none included. `layer[SLICE]` matches "layer.N" for the layers
- * N that a Python slice or index of the encoder's layers picks: [5], [-1], [0:3], [-2:], [:]; negative
- * numbers count from the end, and slices are clamped as in Python. Everything else stands for itself.
- * Nothing is allocated; time is at most the product of the two lengths. */
+ * `*` matches any characters, dots and none included. `layer[SLICE]` matches "layer.N" for the
+ * layers N that a Python slice or index of the encoder's layers picks: [5], [-1], [0:3], [-2:],
+ * [:]; negative numbers count from the end, and slices are clamped as in Python. Everything else
+ * stands for itself. Nothing is allocated; time is at most the product of the two lengths. */
 #ifndef GF_OPTIM_PATTERN_H
 #define GF_OPTIM_PATTERN_H
 

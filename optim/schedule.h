@@ -3,9 +3,9 @@
  *     int64_t warmup = gf_schedule_warmup(0.1, total);
  *     lr = group.lr * gf_schedule_factor(GF_SCHEDULE_LINEAR, warmup, total, step);
  *
- * As transformers' get_{constant,linear,cosine}_schedule_with_warmup compute it (optimization.py; the
- * cosine with its default half cycle): step counts the phase's updates from 0, so that with a warm-up
- * the first update has factor 0. */
+ * As transformers' get_{constant,linear,cosine}_schedule_with_warmup compute it (optimization.py;
+ * the cosine with its default half cycle): step counts the phase's updates from 0, so that with a
+ * warm-up the first update has factor 0. */
 #ifndef GF_OPTIM_SCHEDULE_H
 #define GF_OPTIM_SCHEDULE_H
 
@@ -29,8 +29,8 @@ bool gf_schedule_from_name(gf_schedule *schedule, const char *name, gf_err *e);
 /* 0 <= step; `warmup` updates rise from 0 to 1, the rest of `total` follows the schedule. */
 double gf_schedule_factor(gf_schedule schedule, int64_t warmup, int64_t total, int64_t step);
 
-/* Updates of warm-up: a number of at least 1 is a count, cut to a whole one; a smaller one is a share
- * of the total, rounded up (transformers' TrainingArguments.get_warmup_steps). warmup >= 0. */
+/* Updates of warm-up: a number of at least 1 is a count, cut to a whole one; a smaller one is a
+ * share of the total, rounded up (transformers' TrainingArguments.get_warmup_steps). */
 int64_t gf_schedule_warmup(double warmup, int64_t total);
 
 #endif
