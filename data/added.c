@@ -1,0 +1,120 @@
+#include "data/added.h"
+
+#include "core/mem.h"
+#include "data/unicode.h"
+
+#include <string.h>
+
+bool gf_added_add(gf_added_list *l, const gf_added *token, gf_err *e) {
+    gf_added copy = *token;
+    if (!gf_grow(&l->items, l->count, &l->capacity, sizeof *l->items, e) ||
+        !(copy.content = gf_strdup(token->content, e)))
+        return false;
+    copy.pattern = (gf_text){0};
+    l->items[l->count++] = copy;
+    return true;
+}
+
+gf_added *gf_added_find(const gf_added_list *l, const char *content) {
+    for (int64_t i = 0; i < l->count; i++)
+        if (strcmp(l->items[i].content, content) == 0) return &l->items[i];
+    return NULL;
+}
+
+void gf_added_free(gf_added_list *l) {
+    for (int64_t i = 0; i < l->count; i++) {
+        gf_free(l->items[i].content);
+        gf_text_free(&l->items[i].pattern);
+    }
+    gf_free(l->items);
+    *l = (gf_added_list){0};
+}
+
+gf_cut gf_cut_start(const gf_added_list *l, bool normalized, const char *text, size_t size) {
+    gf_cut c = {
+        .list = l, .text = text, .size = size, .held = {.id = -1}, .normalized = normalized};
+    for (int64_t i = 0; i < l->count; i++)
+        if (l->items[i].normalized == normalized && l->items[i].pattern.length)
+            c.first[(unsigned char)*l->items[i].pattern.data] = true;
+    return c;
+}
+
+/* The longest token at `at`; of equal patterns the later one, as tokenizers 0.23 has it. */
+static const gf_added *match_at(const gf_cut *c, size_t at) {
+    const gf_added *best = NULL;
+    for (int64_t i = 0; i < c->list->count; i++) {
+        const gf_added *a = &c->list->items[i];
+        if (a->normalized != c->normalized || !a->pattern.length) continue;
+        if (a->pattern.length > c->size - at || (best && a->pattern.length < best->pattern.length))
+            continue;
+        if (memcmp(c->text + at, a->pattern.data, a->pattern.length) == 0) best = a;
+    }
+    return best;
+}
+
+static bool stands_alone(const gf_cut *c, size_t start, size_t end) {
+    size_t at;
+    if (end < c->size) {
+        at = end;
+        if (gf_unicode_is_word(gf_unicode_decode(c->text, c->size, &at))) return false;
+    }
+    if (start == 0) return true;
+    at = gf_unicode_back(c->text, start);
+    return !gf_unicode_is_word(gf_unicode_decode(c->text, start, &at));
+}
+
+static size_t space_before(const gf_cut *c, size_t start) {
+    while (start > c->done) {
+        size_t before = gf_unicode_back(c->text, start), at = before;
+        if (!(gf_unicode_class(gf_unicode_decode(c->text, start, &at)) & GF_UNICODE_SPACE)) break;
+        start = before;
+    }
+    return start;
+}
+
+static size_t space_behind(const gf_cut *c, size_t end) {
+    while (end < c->size) {
+        size_t at = end;
+        if (!(gf_unicode_class(gf_unicode_decode(c->text, c->size, &at)) & GF_UNICODE_SPACE)) break;
+        end = at;
+    }
+    return end;
+}
+
+/* The next token at or behind c->seek. A match that single_word forbids is passed over whole. */
+static const gf_added *find_next(gf_cut *c, size_t *start, size_t *end) {
+    while (c->seek < c->size) {
+        const gf_added *a = NULL;
+        if (!c->first[(unsigned char)c->text[c->seek]] || !(a = match_at(c, c->seek))) {
+            c->seek++;
+            continue;
+        }
+        *start = c->seek;
+        *end = c->seek += a->pattern.length;
+        if (!a->single_word || stands_alone(c, *start, *end)) return a;
+    }
+    return NULL;
+}
+
+bool gf_cut_next(gf_cut *c, gf_part *part) {
+    size_t start = c->size, end = c->size, text = c->done;
+    const gf_added *a;
+    if (c->held.id >= 0) {
+        *part = c->held;
+        c->held.id = -1;
+        return true;
+    }
+    if ((a = find_next(c, &start, &end))) {
+        if (a->lstrip) start = space_before(c, start);
+        if (a->rstrip) end = space_behind(c, end);
+        c->held = (gf_part){start, end, a->id};
+    }
+    c->done = end;
+    if (text >= start) { /* nothing between */
+        *part = c->held;
+        c->held.id = -1;
+        return a != NULL;
+    }
+    *part = (gf_part){text, start, -1};
+    return true;
+}
