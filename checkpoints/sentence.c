@@ -186,11 +186,9 @@ bool gf_sentence_read(gf_sentence *s, const char *folder, const gf_log *log, gf_
     s->normalize = true;
     s->present = modules != NULL;
     if (ok && !modules) ok = (s->transformer = gf_strdup(folder, e)) != NULL;
-    if (ok && modules) {
-        s->normalize = false;
+    if (ok && modules)
         ok = read_modules(s, modules, folder, path, e) && find_length(s, log, e) &&
              mind_prompt(folder, log, e);
-    }
     cJSON_Delete(modules);
     gf_free(path);
     return ok;
