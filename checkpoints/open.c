@@ -1,0 +1,59 @@
+#include "checkpoints/open.h"
+
+#include "checkpoints/folder.h"
+#include "checkpoints/store.h"
+#include "core/mem.h"
+
+#include <string.h>
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+gf_place_kind gf_place_find(const char *path) {
+    if (gf_io_is_folder(path)) {
+        if (gf_folder_holds(path, "config.json") || gf_folder_holds(path, "modules.json"))
+            return GF_PLACE_MODEL;
+        return gf_folder_holds(path, "recipe.json") ? GF_PLACE_RUN : GF_PLACE_NONE;
+    }
+    if (gf_io_exists(path) && ends_with(path, ".safetensors")) return GF_PLACE_SAFETENSORS;
+    return gf_store_is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;
+}
+
+static bool open_run(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
+    char *model = gf_io_join(path, "model", e);
+    char *best = model ? gf_io_join(path, "checkpoints/best.h5", e) : NULL;
+    bool ok = best != NULL;
+    if (ok && gf_place_find(model) == GF_PLACE_MODEL)
+        ok = gf_folder_open(m, model, GF_OPEN_WEIGHTS, log, e);
+    else if (ok && gf_io_exists(best))
+        ok = gf_store_read(m, best, NULL, NULL, e);
+    else if (ok)
+        ok = gf_fail(e, GF_E_MODEL,
+                     "%s: the run has neither model/ nor checkpoints/best.h5 yet; train it first",
+                     path);
+    gf_free(best);
+    gf_free(model);
+    return ok;
+}
+
+bool gf_model_open(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
+    switch (gf_place_find(path)) {
+    case GF_PLACE_MODEL: return gf_folder_open(m, path, GF_OPEN_WEIGHTS, log, e);
+    case GF_PLACE_RUN: return open_run(m, path, log, e);
+    case GF_PLACE_HDF5: return gf_store_read(m, path, NULL, NULL, e);
+    case GF_PLACE_SAFETENSORS:
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: tensors alone are no model; give the folder that also holds "
+                       "config.json and the tokenizer",
+                       path);
+    case GF_PLACE_NONE: break;
+    }
+    if (!gf_io_exists(path))
+        return gf_fail(e, GF_E_MODEL, "%s: there is no such file or folder; check the path", path);
+    return gf_fail(e, GF_E_MODEL,
+                   "%s: it is no model; wanted is a folder with config.json or modules.json, a run "
+                   "folder with recipe.json, or a checkpoint (.h5)",
+                   path);
+}

@@ -1,0 +1,24 @@
+/* weights: parameter values from safetensors files, and the other way.
+ *
+ *     if (!gf_weights_read_encoder(&m, "bert/model.safetensors", log, e)) goto done;
+ *
+ * Aligned F32 tensors are used where they lie: the parameter points into the mapped file, which the
+ * model then keeps. Others are converted into memory of the parameter's own. A missing tensor and a
+ * wrong shape are GF_E_MODEL, with the tensor's name and both shapes. */
+#ifndef GF_CHECKPOINTS_WEIGHTS_H
+#define GF_CHECKPOINTS_WEIGHTS_H
+
+#include "core/log.h"
+#include "model/model.h"
+
+/* True for heads.<task>.weight and .bias, false for what belongs to the encoder. */
+bool gf_weights_is_head(const gf_param *p);
+/* All encoder parameters. Names may have the prefix "bert." or "model." and LayerNorm's parameters
+ * TensorFlow's names gamma and beta; what the file holds beyond that goes to the log in one line. */
+bool gf_weights_read_encoder(gf_model *m, const char *path, const gf_log *log, gf_err *e);
+/* All parameters of all heads. */
+bool gf_weights_read_heads(gf_model *m, const char *path, const gf_log *log, gf_err *e);
+/* Writes the encoder's parameters, or the heads'. A parameter without a value is an error. */
+bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e);
+
+#endif

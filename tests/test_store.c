@@ -1,0 +1,355 @@
+/* checkpoints/store: round trip, equal bytes, damaged files, the disk. tests/golden/check_store.py reads
+ * one with h5py by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "checkpoints/folder.h"
+#include "checkpoints/open.h"
+#include "checkpoints/store.h"
+#include "core/mem.h"
+
+#include <hdf5.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DATA "tests/data/checkpoints/"
+
+static char tmp[64]; /* a folder of this process */
+
+static int make_tmp(void **state) {
+    (void)state;
+    strcpy(tmp, "/tmp/graft_store_XXXXXX");
+    return mkdtemp(tmp) ? 0 : -1;
+}
+
+static int remove_tmp(void **state) {
+    (void)state;
+    return gf_io_remove_tree(tmp, NULL) ? 0 : -1;
+}
+
+static const char *in_tmp(const char *name) {
+    static char text[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(text[turn], sizeof text[turn], "%s/%s", tmp, name);
+    return text[turn];
+}
+
+/* Gives a parameter moments that follow from its index, and `updates`. */
+static void give_moments(gf_param *p, int64_t updates) {
+    int64_t count = gf_param_count(p);
+    p->moment1 = gf_alloc_array(count, sizeof *p->moment1, NULL);
+    p->moment2 = gf_alloc_array(count, sizeof *p->moment2, NULL);
+    p->updates = updates;
+    for (int64_t i = 0; i < count; i++) {
+        p->moment1[i] = (gf_real)(-0.5 * (double)i);
+        p->moment2[i] = (gf_real)(0.25 * (double)i);
+    }
+}
+
+/* A tiny BERT with a head, two parameters of which have trained. */
+static void make_model(gf_model *m) {
+    static const char *const classes[] = {"no", "yes", "\xe2\x98\x83"};
+    gf_err e = {0};
+    if (!gf_folder_open(m, DATA "plain", GF_OPEN_WEIGHTS, NULL, &e)) fail_msg("%s", e.text);
+    assert_true(gf_model_add_head(m, "mood", classes, 3, &e));
+    gf_head *h = &m->heads[0];
+    assert_true(gf_param_own(h->linear.weight, &e) && gf_param_own(h->linear.bias, &e));
+    h->linear.bias->owned[0] = (gf_real)NAN;
+    h->linear.bias->owned[1] = -0.0f;
+    h->linear.bias->owned[2] = 0x1p-149f;
+    give_moments(h->linear.weight, 7);
+    give_moments(m->layers[1].output.bias, 3);
+    m->pooling = GF_POOL_MAX;
+    m->normalize = false;
+    m->max_length = 10;
+}
+
+static void write_ok(const char *path, const gf_model *m) {
+    gf_err e = {0};
+    if (!gf_store_write(path, m, "{\"seed\": 1}", "{\"step\": 12}", &e)) fail_msg("%s", e.text);
+}
+
+static void same_reals(const gf_real *a, const gf_real *b, int64_t count) {
+    assert_int_equal(a != NULL, b != NULL);
+    if (a) assert_memory_equal(a, b, (size_t)count * sizeof *a);
+}
+
+static void same_model(const gf_model *a, const gf_model *b) {
+    assert_memory_equal(&a->config, &b->config, sizeof a->config);
+    assert_int_equal(a->pooling, b->pooling);
+    assert_int_equal(a->normalize, b->normalize);
+    assert_int_equal(a->max_length, b->max_length);
+    assert_int_equal(gf_tokenizer_size(a->tokenizer), gf_tokenizer_size(b->tokenizer));
+    assert_int_equal(a->n_heads, b->n_heads);
+    for (int64_t i = 0; i < a->n_heads; i++) {
+        assert_string_equal(a->heads[i].name, b->heads[i].name);
+        assert_int_equal(a->heads[i].n_classes, b->heads[i].n_classes);
+        for (int64_t c = 0; c < a->heads[i].n_classes; c++)
+            assert_string_equal(a->heads[i].classes[c], b->heads[i].classes[c]);
+    }
+    assert_int_equal(a->params.count, b->params.count);
+    for (int64_t i = 0; i < a->params.count; i++) {
+        const gf_param *p = a->params.items[i], *q = b->params.items[i];
+        assert_string_equal(p->name, q->name);
+        same_reals(p->value, q->value, gf_param_count(p));
+        same_reals(p->moment1, q->moment1, gf_param_count(p));
+        same_reals(p->moment2, q->moment2, gf_param_count(p));
+        assert_int_equal(p->updates, q->updates);
+    }
+}
+
+static void test_reads_what_it_wrote(void **state) {
+    (void)state;
+    gf_model m = {0}, again = {0};
+    char *recipe = NULL, *where = NULL;
+    gf_err e = {0};
+    make_model(&m);
+    write_ok(in_tmp("a.h5"), &m);
+    assert_false(gf_io_exists(in_tmp("a.h5.tmp")));
+    if (!gf_store_read(&again, in_tmp("a.h5"), &recipe, &where, &e)) fail_msg("%s", e.text);
+    same_model(&m, &again);
+    assert_string_equal(recipe, "{\"seed\": 1}");
+    assert_string_equal(where, "{\"step\": 12}");
+    gf_free(recipe);
+    gf_free(where);
+    gf_model_free(&again);
+    assert_true(gf_store_write(in_tmp("b.h5"), &m, NULL, NULL, &e));
+    assert_true(gf_model_open(&again, in_tmp("b.h5"), NULL, &e));
+    same_model(&m, &again);
+    gf_model_free(&again);
+    assert_false(gf_store_read(&again, in_tmp("b.h5"), NULL, &where, &e));
+    assert_non_null(strstr(e.text, "b.h5: /state: the dataset is missing"));
+    gf_model_free(&again);
+    gf_model_free(&m);
+}
+
+static void same_bytes(const char *a, const char *b) {
+    size_t n = 0, k = 0;
+    char *x = gf_io_read_all(a, 1 << 24, &n, NULL), *y = gf_io_read_all(b, 1 << 24, &k, NULL);
+    assert_int_equal(n, k);
+    assert_memory_equal(x, y, n);
+    gf_free(x);
+    gf_free(y);
+}
+
+static void test_equal_models_give_equal_bytes(void **state) {
+    (void)state;
+    gf_model m = {0}, again = {0};
+    gf_err e = {0};
+    make_model(&m);
+    write_ok(in_tmp("one.h5"), &m);
+    sleep(2); /* HDF5's times count seconds */
+    assert_true(gf_store_read(&again, in_tmp("one.h5"), NULL, NULL, &e));
+    write_ok(in_tmp("another.h5"), &again);
+    same_bytes(in_tmp("one.h5"), in_tmp("another.h5"));
+    gf_model_free(&again);
+    gf_model_free(&m);
+}
+
+/* Reading in_tmp("x.h5") must fail with GF_E_MODEL and a sentence that holds `part`. */
+static void read_fails(const char *part) {
+    gf_model m = {0};
+    gf_err e = {0};
+    char *state = NULL;
+    int64_t before = gf_mem_get_stats().live_blocks;
+    if (gf_store_read(&m, in_tmp("x.h5"), NULL, &state, &e)) fail_msg("read; wanted: %s", part);
+    if (!strstr(e.text, part)) fail_msg("\"%s\" is not in: %s", part, e.text);
+    assert_int_equal(e.code, GF_E_MODEL);
+    assert_null(state);
+    gf_model_free(&m);
+    assert_int_equal(gf_mem_get_stats().live_blocks, before);
+}
+
+static void test_names_what_is_missing(void **state) {
+    (void)state;
+    static const char *const datasets[] = {
+        "/params/embeddings.LayerNorm.bias",
+        "/params/heads.mood.weight",
+        "/moments/heads.mood.weight/m",
+        "/moments/encoder.layer.1.output.dense.bias/v",
+        "/model/config",
+        "/model/tokenizer",
+        "/model/heads",
+        "/state",
+    };
+    static const char *const attributes[][2] = {{"/", "format"},
+                                                {"/model", "pooling"},
+                                                {"/model", "normalize"},
+                                                {"/model", "max_length"},
+                                                {"/moments/heads.mood.weight", "updates"}};
+    gf_model m = {0};
+    char wanted[128];
+    make_model(&m);
+    for (size_t i = 0; i < sizeof datasets / sizeof *datasets; i++) {
+        write_ok(in_tmp("x.h5"), &m);
+        hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+        assert_true(H5Ldelete(f, datasets[i], H5P_DEFAULT) >= 0);
+        H5Fclose(f);
+        snprintf(wanted, sizeof wanted, "x.h5: %s: the dataset is missing", datasets[i]);
+        read_fails(wanted);
+    }
+    for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++) {
+        write_ok(in_tmp("x.h5"), &m);
+        hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+        assert_true(H5Adelete_by_name(f, attributes[i][0], attributes[i][1], H5P_DEFAULT) >= 0);
+        H5Fclose(f);
+        snprintf(wanted, sizeof wanted, "%s: the attribute is missing", attributes[i][1]);
+        read_fails(wanted);
+    }
+    gf_model_free(&m);
+}
+
+/* Puts another dataset in the place of one. */
+static void replace_dataset(const char *path, hid_t type, int rank, hsize_t a, hsize_t b) {
+    hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t s = H5Screate_simple(rank, (hsize_t[]){a, b}, NULL);
+    H5Ldelete(f, path, H5P_DEFAULT);
+    hid_t d = H5Dcreate2(f, path, type, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(d >= 0);
+    H5Dclose(d);
+    H5Sclose(s);
+    H5Fclose(f);
+}
+
+static void test_refuses_what_does_not_fit(void **state) {
+    (void)state;
+    gf_model m = {0};
+    make_model(&m);
+    write_ok(in_tmp("x.h5"), &m);
+    replace_dataset("/params/heads.mood.weight", H5T_IEEE_F32LE, 2, 8, 3);
+    read_fails("/params/heads.mood.weight: floats of shape [3, 8] are wanted");
+    replace_dataset("/params/heads.mood.weight", H5T_IEEE_F32LE, 1, 24, 0);
+    read_fails("floats of shape [3, 8] are wanted");
+    replace_dataset("/params/heads.mood.weight", H5T_STD_I32LE, 2, 3, 8);
+    read_fails("floats of shape [3, 8] are wanted");
+    write_ok(in_tmp("x.h5"), &m);
+    replace_dataset("/params/heads.other.weight", H5T_IEEE_F32LE, 2, 3, 8);
+    read_fails("/params/heads.other.weight: the model has no parameter of this name");
+    write_ok(in_tmp("x.h5"), &m);
+    replace_dataset("/model/config", H5T_STD_I8LE, 1, 3, 0);
+    read_fails("/model/config: a text of fixed length is wanted");
+    write_ok(in_tmp("x.h5"), &m);
+    hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t a = H5Aopen(f, "format", H5P_DEFAULT);
+    H5Awrite(a, H5T_NATIVE_INT, &(int){2});
+    H5Aclose(a);
+    H5Fclose(f);
+    read_fails("format 2 is not this graft's 1");
+    gf_model_free(&m);
+}
+
+static void test_refuses_other_files(void **state) {
+    (void)state;
+    size_t size = 0;
+    gf_model m = {0};
+    read_fails("x.h5: /: it cannot be opened as HDF5"); /* there is none */
+    make_model(&m);
+    write_ok(in_tmp("whole.h5"), &m);
+    char *bytes = gf_io_read_all(in_tmp("whole.h5"), 1 << 24, &size, NULL);
+    static const size_t parts[] = {0, 4, 100, 2000, 9000};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        assert_true(gf_io_replace_file(in_tmp("x.h5"), bytes, parts[i], NULL));
+        read_fails("it cannot be opened as HDF5");
+    }
+    gf_free(bytes);
+    gf_model_free(&m);
+}
+
+static void test_refuses_to_write_nonsense(void **state) {
+    (void)state;
+    static const char *const classes[] = {"x"};
+    gf_model m = {0};
+    gf_err e = {0};
+    make_model(&m);
+    assert_false(gf_store_write(in_tmp("no/where.h5"), &m, NULL, NULL, &e));
+    assert_int_equal(e.code, GF_E_IO);
+    assert_true(gf_model_add_head(&m, "a/b", classes, 1, NULL));
+    e.code = GF_OK;
+    assert_false(gf_store_write(in_tmp("n.h5"), &m, NULL, NULL, &e));
+    assert_non_null(strstr(e.text, "heads.a/b.weight: the parameter has no value"));
+    assert_true(gf_model_init(&m, 1, NULL));
+    e.code = GF_OK;
+    assert_false(gf_store_write(in_tmp("n.h5"), &m, NULL, NULL, &e));
+    assert_non_null(strstr(e.text, "a name with '/' cannot be stored"));
+    assert_false(gf_io_exists(in_tmp("n.h5")));
+    assert_false(gf_io_exists(in_tmp("n.h5.tmp")));
+    gf_model_free(&m);
+}
+
+/* Every call of publishing fails in turn, in each way: the old file or the new one is there, whole. */
+static void test_publish_survives_the_disk(void **state) {
+    (void)state;
+    gf_model m = {0};
+    make_model(&m);
+    for (int kind = GF_FAULT_EIO; kind <= GF_FAULT_ENOSPC; kind++) {
+        int64_t k = 0, kept = 0;
+        bool ok = false;
+        m.max_length = 10;
+        write_ok(in_tmp("p.h5"), &m);
+        m.max_length = 9;
+        while (!ok) {
+            gf_model again = {0};
+            gf_err e = {0};
+            gf_io_fail_at(++k, (gf_io_fault)kind);
+            ok = gf_store_write(in_tmp("p.h5"), &m, NULL, NULL, &e);
+            assert_true(ok == !gf_io_fault_fired());
+            if (!ok) assert_int_equal(e.code, GF_E_IO);
+            gf_io_fail_at(0, GF_FAULT_EIO);
+            assert_false(gf_io_exists(in_tmp("p.h5.tmp")));
+            assert_true(gf_store_read(&again, in_tmp("p.h5"), NULL, NULL, NULL));
+            assert_true(again.max_length == 10 || again.max_length == 9);
+            kept += again.max_length == 10;
+            gf_model_free(&again);
+        }
+        assert_int_equal(kept, 3); /* opening and syncing the file, renaming */
+    }
+    gf_model_free(&m);
+}
+
+static void test_read_survives_lack_of_memory(void **state) {
+    (void)state;
+    gf_model m = {0};
+    int64_t before, k = 0;
+    bool ok = false;
+    make_model(&m);
+    write_ok(in_tmp("o.h5"), &m);
+    before = gf_mem_get_stats().live_blocks;
+    while (!ok) {
+        gf_model again = {0};
+        gf_err e = {0};
+        char *recipe = NULL, *where = NULL;
+        gf_mem_fail_at(++k, false);
+        ok = gf_store_read(&again, in_tmp("o.h5"), &recipe, &where, &e) &&
+             gf_store_write(in_tmp("o2.h5"), &again, recipe, where, &e);
+        assert_true(ok == !gf_mem_fault_fired());
+        if (!ok && e.code != GF_E_NOMEM) fail_msg("call %d: %s", (int)k, e.text);
+        gf_free(recipe);
+        gf_free(where);
+        gf_model_free(&again);
+        gf_mem_fail_at(0, false);
+        assert_int_equal(gf_mem_get_stats().live_blocks, before);
+    }
+    assert_true(k > 200);
+    gf_model_free(&m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reads_what_it_wrote),
+        cmocka_unit_test(test_equal_models_give_equal_bytes),
+        cmocka_unit_test(test_refuses_other_files),
+        cmocka_unit_test(test_names_what_is_missing),
+        cmocka_unit_test(test_refuses_what_does_not_fit),
+        cmocka_unit_test(test_refuses_to_write_nonsense),
+        cmocka_unit_test(test_publish_survives_the_disk),
+        cmocka_unit_test(test_read_survives_lack_of_memory),
+    };
+    return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
+}
