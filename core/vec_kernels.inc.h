@@ -125,7 +125,7 @@ LANE v16 v16_tanh(v16 x) {
     p = v16_fma(v16_mul(p, s), x, x);
     q = v16_add(exp_of_moderate(v16_add(t, t)), constant(1.0));
     q = v16_sub(constant(1.0), v16_div(constant(2.0), q));
-    return v16_if_less(a, constant(0.625), p, v16_copysign(q, x));
+    return v16_copysign(v16_if_less(a, constant(0.625), p, q), x); /* p loses the sign of -0 */
 }
 
 #else /* the double build checks derivatives: libm's are the right functions to 1e-16 */

@@ -1,0 +1,682 @@
+/* Vector kernels: accuracy against libm in double, every table against the plain twin bit for bit,
+ * dropout against its definition, AdamW against PyTorch. */
+#include "core/json.h"
+#include "core/rng.h"
+#include "core/vec.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MOST = 4400 };
+
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static float from_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static bool same(float a, float b) { return bits_of(a) == bits_of(b) || (isnan(a) && isnan(b)); }
+
+/* --- Accuracy -------------------------------------------------------------------------------- */
+
+/* The error in units of the last place that `want` has as a float. */
+static double ulps(float got, double want) {
+    int exponent;
+    double unit;
+    if (isnan(want) || isnan(got)) return isnan(want) && isnan(got) ? 0 : INFINITY;
+    if (isinf((float)want)) return (double)got == (double)(float)want ? 0 : INFINITY;
+    frexp(want, &exponent);
+    unit = ldexp(1, exponent - 24 < -149 ? -149 : exponent - 24);
+    return fabs((double)got - want) / unit;
+}
+
+typedef void map(int64_t n, const float *x, float *y);
+typedef double truth(double x);
+
+/* Over all floats in steps of 1009: both signs, denormals, infinities, NaN. */
+static double worst_ulps(map *f, truth *g, float *at) {
+    static float x[MOST], y[MOST];
+    double worst = 0;
+    uint64_t bits = 0;
+    while (bits < (1ull << 32)) {
+        int n = 0;
+        for (; n < MOST && bits < (1ull << 32); n++, bits += 1009) x[n] = from_bits((uint32_t)bits);
+        f(n, x, y);
+        for (int i = 0; i < n; i++) {
+            double u = ulps(y[i], g((double)x[i]));
+            if (u > worst) worst = u, *at = x[i];
+        }
+    }
+    return worst;
+}
+
+static void check_ulps(const char *name, map *f, truth *g, double bound) {
+    float at = 0;
+    double worst = worst_ulps(f, g, &at);
+    if (worst > bound) fail_msg("%s: %.3f ulp at %a, allowed %.2f", name, worst, (double)at, bound);
+}
+
+static void exp_erf_tanh_are_accurate(void **state) {
+    const gf_vec *vec = gf_vec_best();
+    (void)state;
+    check_ulps("exp", vec->exp, exp, 0.90);
+    check_ulps("erf", vec->erf, erf, 1.10);
+    check_ulps("tanh", vec->tanh, tanh, 1.40);
+}
+
+static double cdf(double x) { return erfc(-x / sqrt(2)) / 2; }
+static double gelu(double x) { return x * cdf(x); }
+static double gelu_slope(double x) { return cdf(x) + x * exp(-x * x / 2) / sqrt(2 * acos(-1)); }
+static double cubic(double x) { return sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x); }
+static double gelu_tanh(double x) { return x / 2 * (1 + tanh(cubic(x))); }
+static double gelu_tanh_slope(double x) {
+    double t = tanh(cubic(x));
+    return (1 + t) / 2 + x / 2 * (1 - t * t) * sqrt(2 / acos(-1)) * (1 + 3 * 0.044715 * x * x);
+}
+
+typedef void map_slope(int64_t n, const float *x, const float *dy, float *dx);
+
+/* f or slope against g on [-12, 12], to `bound` times max(1, |x|). */
+static void check_near(const char *name, map *f, map_slope *slope, truth *g, double bound) {
+    static float x[MOST], y[MOST], ones[MOST];
+    for (int i = 0; i < MOST; i++) ones[i] = 1;
+    for (int block = 0; block < 100; block++) {
+        for (int i = 0; i < MOST; i++)
+            x[i] = (float)(-12 + 24.0 * (block * MOST + i) / (100.0 * MOST));
+        if (f)
+            f(MOST, x, y);
+        else
+            slope(MOST, x, ones, y);
+        for (int i = 0; i < MOST; i++) {
+            double error = fabs((double)y[i] - g((double)x[i])) / fmax(1, fabs((double)x[i]));
+            if (!(error <= bound)) fail_msg("%s: error %g at %a", name, error, (double)x[i]);
+        }
+    }
+}
+
+static void gelu_and_its_slope_are_accurate(void **state) {
+    const gf_vec *vec = gf_vec_best();
+    (void)state;
+    check_near("gelu", vec->gelu, NULL, gelu, 1.2e-7);
+    check_near("gelu_slope", NULL, vec->gelu_slope, gelu_slope, 2.4e-7);
+    check_near("gelu_tanh", vec->gelu_tanh, NULL, gelu_tanh, 1.8e-7);
+    check_near("gelu_tanh_slope", NULL, vec->gelu_tanh_slope, gelu_tanh_slope, 4e-7);
+}
+
+static float one(map *f, float x) {
+    float y = -7;
+    f(1, &x, &y);
+    return y;
+}
+
+static void special_values(void **state) {
+    (void)state;
+    for (int i = 0; gf_vec_at(i); i++) {
+        const gf_vec *vec = gf_vec_at(i);
+        assert_true(same(one(vec->exp, INFINITY), INFINITY));
+        assert_true(same(one(vec->exp, -INFINITY), 0));
+        assert_true(isnan(one(vec->exp, NAN)));
+        assert_true(same(one(vec->exp, -0.0f), 1));
+        assert_true(isfinite(one(vec->exp, 0x1.62e42ep+6f))); /* log of the largest float, below */
+        assert_true(same(one(vec->exp, 0x1.62e430p+6f), INFINITY)); /* and above */
+        assert_true(same(one(vec->exp, 1e38f), INFINITY));
+        assert_true(same(one(vec->exp, -103.9f), 0x1p-149f));
+        assert_true(same(one(vec->exp, -104.0f), 0));
+        assert_true(same(one(vec->erf, INFINITY), 1) && same(one(vec->erf, -INFINITY), -1));
+        assert_true(same(one(vec->erf, -0.0f), -0.0f) && isnan(one(vec->erf, NAN)));
+        assert_true(same(one(vec->erf, 0x1p-140f), 0x1.21p-140f)); /* 2 / sqrt(pi) x, denormal */
+        assert_true(same(one(vec->tanh, INFINITY), 1) && same(one(vec->tanh, -INFINITY), -1));
+        assert_true(same(one(vec->tanh, -0.0f), -0.0f) && isnan(one(vec->tanh, NAN)));
+        assert_true(same(one(vec->gelu, INFINITY), INFINITY));
+        assert_true(isnan(one(vec->gelu, -INFINITY)) && isnan(one(vec->gelu, NAN)));
+        assert_true(same(one(vec->gelu, -0.0f), -0.0f));
+    }
+}
+
+/* --- Twins ----------------------------------------------------------------------------------- */
+
+/* What one call reads and writes. Outputs start as copies of `out`'s filling. */
+typedef struct call {
+    float in[4][MOST], out[3][MOST], scalar;
+    double wide;
+} call;
+
+typedef void kernel(const gf_vec *v, int64_t n, int at, call *c);
+
+static void k_exp(const gf_vec *v, int64_t n, int at, call *c) {
+    v->exp(n, c->in[0] + at, c->out[0] + at);
+}
+static void k_erf(const gf_vec *v, int64_t n, int at, call *c) {
+    v->erf(n, c->in[0] + at, c->out[0] + at);
+}
+static void k_tanh(const gf_vec *v, int64_t n, int at, call *c) {
+    v->tanh(n, c->in[0] + at, c->out[0] + at);
+}
+static void k_gelu(const gf_vec *v, int64_t n, int at, call *c) {
+    v->gelu(n, c->in[0] + at, c->out[0] + at);
+}
+static void k_gelu_tanh(const gf_vec *v, int64_t n, int at, call *c) {
+    v->gelu_tanh(n, c->in[0] + at, c->out[0] + at);
+}
+static void k_gelu_slope(const gf_vec *v, int64_t n, int at, call *c) {
+    v->gelu_slope(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+}
+static void k_gelu_tanh_slope(const gf_vec *v, int64_t n, int at, call *c) {
+    v->gelu_tanh_slope(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+}
+static void k_add(const gf_vec *v, int64_t n, int at, call *c) {
+    v->add(n, c->in[0] + at, c->out[0] + at);
+}
+static void k_axpy(const gf_vec *v, int64_t n, int at, call *c) {
+    v->axpy(n, 0.3f, c->in[0] + at, c->out[0] + at);
+}
+static void k_multiply_add(const gf_vec *v, int64_t n, int at, call *c) {
+    v->multiply_add(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+}
+static void k_scale(const gf_vec *v, int64_t n, int at, call *c) {
+    v->scale(n, 0.3f, c->in[0] + at, c->out[0] + at);
+}
+static void k_sum(const gf_vec *v, int64_t n, int at, call *c) {
+    c->scalar = v->sum(n, c->in[0] + at);
+}
+static void k_dot(const gf_vec *v, int64_t n, int at, call *c) {
+    c->scalar = v->dot(n, c->in[0] + at, c->in[1] + at);
+}
+static void k_max(const gf_vec *v, int64_t n, int at, call *c) {
+    if (n > 0) c->scalar = v->max(n, c->in[0] + at);
+}
+static void k_sum_squares(const gf_vec *v, int64_t n, int at, call *c) {
+    c->wide = v->sum_squares(n, c->in[0] + at);
+}
+static void k_softmax(const gf_vec *v, int64_t n, int at, call *c) {
+    v->softmax(n, 0.7f, c->in[0] + at, c->out[0] + at);
+}
+static void k_softmax_slope(const gf_vec *v, int64_t n, int at, call *c) {
+    v->softmax_slope(n, 0.7f, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+}
+static void k_layernorm(const gf_vec *v, int64_t n, int at, call *c) {
+    if (n > 0)
+        v->layernorm(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1e-12f, c->out[0] + at,
+                     c->out[1] + at, &c->scalar);
+}
+static void k_layernorm_no_xhat(const gf_vec *v, int64_t n, int at, call *c) {
+    if (n > 0)
+        v->layernorm(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1e-5f, c->out[0] + at, NULL,
+                     &c->scalar);
+}
+static void k_layernorm_slope(const gf_vec *v, int64_t n, int at, call *c) {
+    if (n > 0)
+        v->layernorm_slope(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1.3f, c->out[0] + at);
+}
+static void k_dropout(const gf_vec *v, int64_t n, int at, call *c) {
+    gf_dropout d = gf_dropout_make(0.4, 0x123456789abcdefu, 0xfedcba987u, 77);
+    v->dropout(n, &d, 1000 + 7 * n, c->in[0] + at, c->out[0] + at);
+}
+static void k_adamw(const gf_vec *v, int64_t n, int at, call *c) {
+    gf_adamw a = {0.999f, 0.01f, 0.3f, 0.1f, 0.001f, 0.999f, 1e-8f, 0.5f};
+    v->adamw(n, &a, c->in[0] + at, c->out[0] + at, c->out[1] + at, c->out[2] + at);
+}
+
+static const struct {
+    const char *name;
+    kernel *run;
+} kernels[] = {
+    {"exp", k_exp},
+    {"erf", k_erf},
+    {"tanh", k_tanh},
+    {"gelu", k_gelu},
+    {"gelu_tanh", k_gelu_tanh},
+    {"gelu_slope", k_gelu_slope},
+    {"gelu_tanh_slope", k_gelu_tanh_slope},
+    {"add", k_add},
+    {"axpy", k_axpy},
+    {"multiply_add", k_multiply_add},
+    {"scale", k_scale},
+    {"sum", k_sum},
+    {"dot", k_dot},
+    {"max", k_max},
+    {"sum_squares", k_sum_squares},
+    {"softmax", k_softmax},
+    {"softmax_slope", k_softmax_slope},
+    {"layernorm", k_layernorm},
+    {"layernorm without xhat", k_layernorm_no_xhat},
+    {"layernorm_slope", k_layernorm_slope},
+    {"dropout", k_dropout},
+    {"adamw", k_adamw},
+};
+enum { KERNELS = sizeof kernels / sizeof *kernels };
+
+static const float odd_values[] = {0.0f,      -0.0f,    1.0f,      -1.0f,    INFINITY,
+                                   -INFINITY, NAN,      0x1p-149f, 1e-40f,   -1e-40f,
+                                   3.4e38f,   -3.4e38f, 88.72f,    -87.5f,   -103.0f,
+                                   0.93f,     0.625f,   1e-20f,    -0.6249f, 16777216.0f};
+
+/* odd: how many of 16 values are special ones. */
+static void fill_inputs(call *c, gf_rng *r, uint32_t odd) {
+    float *all = c->in[0];
+    memset(c, 0, sizeof *c);
+    for (int i = 0; i < 7 * MOST; i++) {
+        all = i < 4 * MOST ? c->in[i / MOST] : c->out[i / MOST - 4];
+        all[i % MOST] = gf_rng_below(r, 16) < odd
+                            ? odd_values[gf_rng_below(r, sizeof odd_values / sizeof *odd_values)]
+                            : 4 * gf_rng_normal(r);
+    }
+}
+
+static void compare(const char *what, const gf_vec *v, int64_t n, int at, const call *a,
+                    const call *b) {
+    bool equal =
+        same(a->scalar, b->scalar) && (a->wide == b->wide || (isnan(a->wide) && isnan(b->wide)));
+    for (int k = 0; equal && k < 3; k++) /* all of the arrays: nothing around may be touched */
+        for (int i = 0; equal && i < MOST; i++) equal = same(a->out[k][i], b->out[k][i]);
+    if (!equal) fail_msg("%s of %s differs, n = %d, offset %d", what, v->name, (int)n, at);
+}
+
+static void check_twins(int64_t n, int at, const call *filled) {
+    static call plain, other;
+    for (int k = 0; k < KERNELS; k++) {
+        plain = *filled;
+        kernels[k].run(gf_vec_at(0), n, at, &plain);
+        for (int t = 1; gf_vec_at(t); t++) {
+            other = *filled;
+            kernels[k].run(gf_vec_at(t), n, at, &other);
+            compare(kernels[k].name, gf_vec_at(t), n, at, &other, &plain);
+        }
+    }
+}
+
+static void all_tables_give_the_same_bits(void **state) {
+    static const int large[] = {127, 128, 384, 1000, 4099};
+    static call filled;
+    gf_rng r = gf_rng_new(3, 4);
+    (void)state;
+    for (uint32_t odd = 0; odd <= 16; odd += odd < 1 ? 1 : 5) {
+        fill_inputs(&filled, &r, odd);
+        for (int n = 0; n <= 70; n++) check_twins(n, n % 5, &filled);
+        for (int i = 0; i < 5; i++) check_twins(large[i], i, &filled);
+    }
+}
+
+/* Sums really go over 16 lanes by index, then down one tree. */
+static void sums_use_sixteen_lanes_and_one_tree(void **state) {
+    static call c;
+    gf_rng r = gf_rng_new(5, 6);
+    (void)state;
+    fill_inputs(&c, &r, 0);
+    for (int n = 0; n < 70; n++) {
+        float lane[16] = {0};
+        for (int i = 0; i < n; i++) lane[i % 16] += c.in[0][i];
+        for (int half = 8; half > 0; half /= 2)
+            for (int j = 0; j < half; j++) lane[j] += lane[j + half];
+        for (int t = 0; gf_vec_at(t); t++)
+            assert_true(same(gf_vec_at(t)->sum(n, c.in[0]), lane[0]));
+    }
+}
+
+static void nothing_behind_the_end_changes(void **state) {
+    static call c, before;
+    gf_rng r = gf_rng_new(7, 8);
+    (void)state;
+    for (int k = 0; k < KERNELS; k++)
+        for (int t = 0; gf_vec_at(t); t++)
+            for (int n = 0; n < 40; n++) {
+                fill_inputs(&c, &r, 0);
+                before = c;
+                kernels[k].run(gf_vec_at(t), n, 3, &c);
+                assert_memory_equal(c.in, before.in, sizeof c.in);
+                for (int o = 0; o < 3; o++) {
+                    assert_memory_equal(c.out[o], before.out[o], 3 * sizeof(float));
+                    assert_memory_equal(c.out[o] + 3 + n, before.out[o] + 3 + n, 100);
+                }
+            }
+}
+
+/* Every in-place use the header allows gives what separate arrays give. */
+static void in_place_equals_out_of_place(void **state) {
+    static call c, d;
+    gf_dropout drop = gf_dropout_make(0.3, 1, 2, 3);
+    gf_rng r = gf_rng_new(9, 10);
+    float rstd;
+    (void)state;
+    fill_inputs(&c, &r, 0);
+    for (int t = 0; gf_vec_at(t); t++) {
+        const gf_vec *v = gf_vec_at(t);
+        map *maps[] = {v->exp, v->erf, v->tanh, v->gelu, v->gelu_tanh};
+        map_slope *slopes[] = {v->gelu_slope, v->gelu_tanh_slope};
+        float *x = d.in[0], *y = d.out[0];
+        for (int n = 1; n < 90; n += 11) {
+            size_t size = (size_t)n * sizeof *x;
+            for (int k = 0; k < 5; k++) {
+                d = c;
+                maps[k](n, x, y);
+                maps[k](n, x, x);
+                assert_memory_equal(x, y, size);
+            }
+            for (int k = 0; k < 2; k++) {
+                d = c;
+                slopes[k](n, x, d.in[1], y);
+                slopes[k](n, x, d.in[1], d.in[1]);
+                assert_memory_equal(d.in[1], y, size);
+                d.in[1][0] = c.in[1][0];
+                memcpy(d.in[1], c.in[1], size);
+                slopes[k](n, x, d.in[1], x);
+                assert_memory_equal(x, y, size);
+            }
+            d = c;
+            v->scale(n, 0.7f, x, y), v->scale(n, 0.7f, x, x);
+            assert_memory_equal(x, y, size);
+            d = c;
+            v->softmax(n, 0.7f, x, y), v->softmax(n, 0.7f, x, x);
+            assert_memory_equal(x, y, size);
+            d = c;
+            v->softmax_slope(n, 0.7f, x, d.in[1], y);
+            v->softmax_slope(n, 0.7f, x, d.in[1], d.in[1]);
+            assert_memory_equal(d.in[1], y, size);
+            d = c;
+            v->dropout(n, &drop, 5, x, y), v->dropout(n, &drop, 5, x, x);
+            assert_memory_equal(x, y, size);
+            d = c;
+            v->layernorm(n, x, d.in[1], d.in[2], 1e-5f, y, d.out[1], &rstd);
+            v->layernorm(n, x, d.in[1], d.in[2], 1e-5f, d.out[2], x, &rstd);
+            assert_memory_equal(x, d.out[1], size);
+            assert_memory_equal(d.out[2], y, size);
+            memcpy(x, c.in[0], size);
+            v->layernorm(n, x, d.in[1], d.in[2], 1e-5f, x, NULL, &rstd);
+            assert_memory_equal(x, y, size);
+            d = c;
+            v->layernorm_slope(n, x, d.in[1], d.in[2], 1.1f, y);
+            v->layernorm_slope(n, x, d.in[1], d.in[2], 1.1f, x);
+            assert_memory_equal(x, y, size);
+            d = c;
+            v->layernorm_slope(n, x, d.in[1], d.in[2], 1.1f, y);
+            v->layernorm_slope(n, x, d.in[1], d.in[2], 1.1f, d.in[2]);
+            assert_memory_equal(d.in[2], y, size);
+        }
+    }
+}
+
+/* --- Against plain mathematics in double ------------------------------------------------------- */
+
+static void reductions_and_maps_mean_what_they_say(void **state) {
+    static call c;
+    const gf_vec *v = gf_vec_best();
+    gf_rng r = gf_rng_new(11, 12);
+    double sum = 0, dot = 0, squares = 0, largest = -INFINITY, size = 0;
+    int n = 1003;
+    (void)state;
+    fill_inputs(&c, &r, 0);
+    for (int i = 0; i < n; i++) {
+        double a = (double)c.in[0][i], b = (double)c.in[1][i];
+        sum += a, dot += a * b, squares += a * a, largest = fmax(largest, a), size += fabs(a * b);
+    }
+    assert_true(fabs((double)v->sum(n, c.in[0]) - sum) < 1e-6 * size);
+    assert_true(fabs((double)v->dot(n, c.in[0], c.in[1]) - dot) < 1e-6 * size);
+    assert_true(fabs(v->sum_squares(n, c.in[0]) - squares) < 1e-13 * squares);
+    assert_true((double)v->max(n, c.in[0]) == largest);
+    v->axpy(n, 2, c.in[0], c.out[0]);
+    v->multiply_add(n, c.in[1], c.in[2], c.out[1]);
+    v->add(n, c.in[3], c.out[2]);
+    gf_rng again = gf_rng_new(11, 12);
+    static call d;
+    fill_inputs(&d, &again, 0);
+    for (int i = 0; i < n; i++) {
+        assert_true(same(c.out[0][i], fmaf(2, d.in[0][i], d.out[0][i])));
+        assert_true(same(c.out[1][i], fmaf(d.in[1][i], d.in[2][i], d.out[1][i])));
+        assert_true(same(c.out[2][i], d.in[3][i] + d.out[2][i]));
+    }
+}
+
+static void max_finds_nan_anywhere(void **state) {
+    float x[70];
+    (void)state;
+    for (int t = 0; gf_vec_at(t); t++)
+        for (int n = 1; n <= 70; n++) {
+            for (int i = 0; i < n; i++) x[i] = (float)-i - 1;
+            for (int i = 0; i < n; i++) {
+                float kept = x[i];
+                x[i] = NAN;
+                assert_true(isnan(gf_vec_at(t)->max(n, x)));
+                x[i] = 5;
+                assert_true(gf_vec_at(t)->max(n, x) == 5.0f);
+                x[i] = kept;
+            }
+            assert_true(gf_vec_at(t)->max(n, x) == -1.0f);
+        }
+}
+
+static void softmax_and_slope_are_right(void **state) {
+    const gf_vec *v = gf_vec_best();
+    float s[200], p[200], dp[200], ds[200];
+    gf_rng r = gf_rng_new(13, 14);
+    (void)state;
+    for (int n = 1; n <= 200; n += n < 40 ? 1 : 37) {
+        double sum = 0, mean = 0, top = -INFINITY;
+        for (int i = 0; i < n; i++) {
+            s[i] = 300 * gf_rng_normal(&r); /* overflows without subtracting the largest */
+            dp[i] = gf_rng_normal(&r);
+            top = fmax(top, 0.25 * (double)s[i]);
+        }
+        if (n > 3) s[2] = -INFINITY; /* a masked place */
+        top = -INFINITY;
+        for (int i = 0; i < n; i++) top = fmax(top, 0.25 * (double)s[i]);
+        for (int i = 0; i < n; i++) sum += exp(0.25 * (double)s[i] - top);
+        v->softmax(n, 0.25f, s, p);
+        for (int i = 0; i < n; i++) {
+            double below = 0.25 * (double)s[i] - top, want = exp(below) / sum;
+            double allowed = 6e-8 * (10 + fmin(-below, 200)); /* the rounding of exp's argument */
+            assert_true(fabs((double)p[i] - want) <= allowed * want + 3e-45);
+            mean += (double)p[i] * (double)dp[i];
+        }
+        v->softmax_slope(n, 0.25f, p, dp, ds);
+        for (int i = 0; i < n; i++) {
+            double want = 0.25 * (double)p[i] * ((double)dp[i] - mean);
+            assert_true(fabs((double)ds[i] - want) <= 2e-6 * (double)p[i] + 1e-44);
+        }
+    }
+}
+
+static void layernorm_and_slope_are_right(void **state) {
+    const gf_vec *v = gf_vec_best();
+    static float x[768], gamma[768], beta[768], y[768], xhat[768], dy[768], dx[768];
+    gf_rng r = gf_rng_new(15, 16);
+    (void)state;
+    for (int n = 1; n <= 768; n += n < 40 ? 1 : 91) {
+        double mean = 0, var = 0, a = 0, b = 0, rstd;
+        float got = 0;
+        for (int i = 0; i < n; i++) {
+            x[i] = 1000 + gf_rng_normal(&r); /* one-pass variance would lose 3 digits here */
+            gamma[i] = gf_rng_normal(&r), beta[i] = gf_rng_normal(&r), dy[i] = gf_rng_normal(&r);
+        }
+        for (int i = 0; i < n; i++) mean += (double)x[i] / n;
+        for (int i = 0; i < n; i++) var += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
+        rstd = 1 / sqrt(var + 1e-3);
+        v->layernorm(n, x, gamma, beta, 1e-3f, y, xhat, &got);
+        assert_true(fabs((double)got - rstd) <= 1e-5 * rstd);
+        for (int i = 0; i < n; i++) { /* the mean is rounded to 1 / 16384 */
+            double want = ((double)x[i] - mean) * rstd;
+            assert_true(fabs((double)xhat[i] - want) <= 1.3e-4 * rstd + 1e-5 * fabs(want));
+            assert_true(fabs((double)y[i] - (double)gamma[i] * (double)xhat[i] - (double)beta[i]) <=
+                        1e-6);
+        }
+        v->layernorm_slope(n, dy, gamma, xhat, got, dx);
+        for (int i = 0; i < n; i++) {
+            a += (double)dy[i] * (double)gamma[i] / n;
+            b += (double)dy[i] * (double)gamma[i] * (double)xhat[i] / n;
+        }
+        for (int i = 0; i < n; i++) {
+            double want =
+                (double)got * ((double)dy[i] * (double)gamma[i] - a - (double)xhat[i] * b);
+            assert_true(fabs((double)dx[i] - want) <= 4e-6 * (double)got);
+        }
+    }
+}
+
+/* --- Dropout ---------------------------------------------------------------------------------- */
+
+/* The definition in core/vec.h, word for word. */
+static bool kept(const gf_dropout *d, int64_t i) {
+    uint64_t low = ((uint64_t)d->site << 32) + (uint64_t)i / 8;
+    uint32_t key[2] = {(uint32_t)d->seed, (uint32_t)(d->seed >> 32)};
+    uint32_t counter[4] = {(uint32_t)low, (uint32_t)(low >> 32), (uint32_t)d->step,
+                           (uint32_t)(d->step >> 32)};
+    uint32_t out[4], half = (uint32_t)(i % 8);
+    gf_philox(counter, key, out);
+    return (out[half / 2] >> (half % 2 ? 16 : 0) & 0xffff) < d->keep;
+}
+
+static void dropout_follows_its_definition(void **state) {
+    static const int64_t firsts[] = {
+        0, 1, 7, 8, 31, 32, 33, 1000003, (1ll << 35) - 40, 1ll << 35, (1ll << 40) + 5};
+    float x[300], y[300];
+    (void)state;
+    for (int i = 0; i < 300; i++) x[i] = (float)i + 1;
+    for (int t = 0; gf_vec_at(t); t++)
+        for (size_t f = 0; f < sizeof firsts / sizeof *firsts; f++)
+            for (int n = 0; n <= 300; n += n < 70 ? 1 : 46) {
+                gf_dropout d =
+                    gf_dropout_make(0.25, 0x8765432112345678u, 0x100000007u, 0xfffffff0u);
+                gf_vec_at(t)->dropout(n, &d, firsts[f], x, y);
+                for (int i = 0; i < n; i++)
+                    assert_true(same(y[i], kept(&d, firsts[f] + i) ? x[i] * d.scale : 0));
+            }
+}
+
+static void dropout_zero_copies_and_dropped_is_plus_zero(void **state) {
+    float x[40], y[40];
+    (void)state;
+    for (int t = 0; gf_vec_at(t); t++) {
+        gf_dropout off = gf_dropout_make(0, 1, 2, 3), most = gf_dropout_make(0.999999, 1, 2, 3);
+        assert_int_equal(off.keep, 65536);
+        assert_int_equal(most.keep, 1);
+        for (int i = 0; i < 40; i++) x[i] = i % 3 ? -1.0f : NAN;
+        gf_vec_at(t)->dropout(40, &off, 3, x, y);
+        assert_memory_equal(x, y, sizeof x);
+        gf_vec_at(t)->dropout(40, &most, 3, x, y);
+        for (int i = 0; i < 40; i++) assert_int_equal(bits_of(y[i]), 0);
+    }
+}
+
+/* Rates within 5 standard deviations; masks of other sites, steps and seeds are independent. */
+static void dropout_keeps_its_rate(void **state) {
+    enum { N = 1 << 17 };
+    static float ones[N], y[N], z[N];
+    const double rates[] = {0.1, 0.5, 0.9};
+    const gf_vec *v = gf_vec_best();
+    (void)state;
+    for (int i = 0; i < N; i++) ones[i] = 1;
+    for (int k = 0; k < 3; k++) {
+        double p = rates[k], count = 0, both = 0, q = 1 - p;
+        gf_dropout d = gf_dropout_make(p, 42, 7, 1), e = gf_dropout_make(p, 42, 7, 2);
+        assert_true(fabs((double)d.scale - 1 / q) < 1e-4 / q);
+        v->dropout(N, &d, 0, ones, y);
+        v->dropout(N, &e, 0, ones, z);
+        for (int i = 0; i < N; i++) count += y[i] != 0.0f, both += y[i] != 0.0f && z[i] != 0.0f;
+        assert_true(fabs(count - q * N) < 5 * sqrt(N * p * q) + N / 65536.0);
+        assert_true(fabs(both - q * q * N) < 5 * sqrt(N * q * q * (1 - q * q)) + N / 32768.0);
+    }
+}
+
+/* --- AdamW ------------------------------------------------------------------------------------- */
+
+static double number(const cJSON *j, const char *name) {
+    const cJSON *item = cJSON_GetObjectItem(j, name);
+    assert_true(cJSON_IsNumber(item));
+    return item->valuedouble;
+}
+
+static void numbers(const cJSON *j, const char *name, float out[8]) {
+    const cJSON *list = cJSON_GetObjectItem(j, name);
+    assert_int_equal(cJSON_GetArraySize(list), 8);
+    for (int i = 0; i < 8; i++) out[i] = (float)cJSON_GetArrayItem(list, i)->valuedouble;
+}
+
+static void check_close(const cJSON *update, const char *name, const float got[8]) {
+    float want[8];
+    numbers(update, name, want);
+    for (int i = 0; i < 8; i++)
+        if (fabsf(got[i] - want[i]) > 3e-7f * fabsf(want[i]))
+            fail_msg("%s[%d] is %.9g, torch has %.9g", name, i, (double)got[i], (double)want[i]);
+}
+
+static void check_adamw(const cJSON *c) {
+    const cJSON *update;
+    float w[8], g[8], m[8] = {0}, v[8] = {0};
+    double lr = number(c, "lr"), beta1 = number(c, "beta1"), beta2 = number(c, "beta2"), t = 0;
+    numbers(c, "start", w);
+    cJSON_ArrayForEach(update, cJSON_GetObjectItem(c, "updates")) {
+        gf_adamw a = {.decay = (float)(1 - lr * number(c, "weight_decay")),
+                      .rate1 = (float)(1 - beta1),
+                      .rate2 = (float)(1 - beta2),
+                      .beta2 = (float)beta2,
+                      .eps = (float)number(c, "eps"),
+                      .grad_scale = (float)number(c, "grad_scale")};
+        t++;
+        a.step_size = (float)(lr / (1 - pow(beta1, t)));
+        a.bias2_sqrt = (float)sqrt(1 - pow(beta2, t));
+        numbers(update, "g", g);
+        gf_vec_best()->adamw(8, &a, g, w, m, v);
+        check_close(update, "w", w);
+        check_close(update, "m", m);
+        check_close(update, "v", v);
+    }
+    assert_true(t >= 6);
+}
+
+static void adamw_is_pytorchs(void **state) {
+    gf_err e = {0};
+    cJSON *j = gf_json_read("tests/golden/adamw.json", 1 << 20, &e), *c;
+    (void)state;
+    if (!j) fail_msg("%s", e.text);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(j, "cases")), 2);
+    cJSON_ArrayForEach(c, cJSON_GetObjectItem(j, "cases")) check_adamw(c);
+    cJSON_Delete(j);
+}
+
+static void tables_and_features(void **state) {
+    char text[200], tiny[5];
+    int count = 0;
+    (void)state;
+    while (gf_vec_at(count)) count++;
+    assert_string_equal(gf_vec_at(0)->name, "plain");
+    assert_ptr_equal(gf_vec_best(), gf_vec_at(count - 1));
+    assert_null(gf_vec_at(-1));
+    assert_null(gf_vec_at(count + 1));
+    gf_vec_cpu_features(text, sizeof text);
+    assert_int_equal(count > 1, strstr(text, "avx2") && strstr(text, "fma"));
+    assert_true(strlen(gf_vec_cpu_features(tiny, sizeof tiny)) < sizeof tiny);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exp_erf_tanh_are_accurate),
+        cmocka_unit_test(gelu_and_its_slope_are_accurate),
+        cmocka_unit_test(special_values),
+        cmocka_unit_test(all_tables_give_the_same_bits),
+        cmocka_unit_test(sums_use_sixteen_lanes_and_one_tree),
+        cmocka_unit_test(nothing_behind_the_end_changes),
+        cmocka_unit_test(in_place_equals_out_of_place),
+        cmocka_unit_test(reductions_and_maps_mean_what_they_say),
+        cmocka_unit_test(max_finds_nan_anywhere),
+        cmocka_unit_test(softmax_and_slope_are_right),
+        cmocka_unit_test(layernorm_and_slope_are_right),
+        cmocka_unit_test(dropout_follows_its_definition),
+        cmocka_unit_test(dropout_zero_copies_and_dropped_is_plus_zero),
+        cmocka_unit_test(dropout_keeps_its_rate),
+        cmocka_unit_test(adamw_is_pytorchs),
+        cmocka_unit_test(tables_and_features),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
