@@ -110,7 +110,7 @@ static bool write_all(const gf_model *m, const char *folder, gf_err *e) {
     return ok;
 }
 
-/* Only what is a model, or nothing yet, may be replaced: a wrong path must not cost a home folder. */
+/* Only a model or an empty folder may be replaced: a wrong path must not cost a home folder. */
 static bool may_replace(const char *path, gf_err *e) {
     int64_t n = 0;
     char **names;

@@ -7,8 +7,8 @@
  *     gf_model_free(&m);
  *
  * Read: config.json, the tokenizer's files, model.safetensors; modules.json and what it names, if
- * there is one, else mean pooling and L2 norm; heads.json with heads.safetensors, if they are there.
- * docs/formats.md has the details. */
+ * there is one, else mean pooling and L2 norm; heads.json with heads.safetensors, if they are
+ * there. docs/formats.md has the details. */
 #ifndef GF_CHECKPOINTS_FOLDER_H
 #define GF_CHECKPOINTS_FOLDER_H
 
@@ -27,9 +27,9 @@ bool gf_folder_open(gf_model *m, const char *path, gf_open_what what, const gf_l
 /* True when FOLDER/NAME exists. */
 bool gf_folder_holds(const char *folder, const char *name);
 
-/* Writes a sentence-transformers folder that also holds the heads. It is built as PATH.tmp and renamed,
- * so that PATH is never half a model; a model folder or an empty folder at PATH is replaced, anything
- * else is left alone and an error. Equal models give equal bytes. */
+/* Writes a sentence-transformers folder that also holds the heads. It is built as PATH.tmp and
+ * renamed, so that PATH is never half a model; a model folder or an empty folder at PATH is
+ * replaced, anything else is left alone and an error. Equal models give equal bytes. */
 bool gf_folder_save(const gf_model *m, const char *path, gf_err *e);
 
 #endif

@@ -5,9 +5,9 @@
  *     gf_h5_write_text(&h, "/", "state", json);
  *     ok = gf_h5_close(&h);
  *
- * After a failure every further call does nothing, so that a sequence needs one check at its end. The
- * error names file and object and carries HDF5's own innermost message. Objects are written without
- * times. libhdf5 does its own input and output and has its own memory. */
+ * After a failure every further call does nothing, so that a sequence needs one check at its
+ * end. The error names file and object and carries HDF5's own innermost message. Objects are
+ * written without times. libhdf5 does its own input and output and has its own memory. */
 #ifndef GF_CHECKPOINTS_H5_H
 #define GF_CHECKPOINTS_H5_H
 
@@ -50,6 +50,10 @@ bool gf_h5_has(gf_h5 *h, const char *group, const char *name);
 int64_t gf_h5_members(gf_h5 *h, const char *group);
 /* The name of the i-th object, by bytes; free with gf_free(). NULL after a failure. */
 char *gf_h5_member(gf_h5 *h, const char *group, int64_t i);
+/* True when the group has an attribute of this name. */
+bool gf_h5_has_attribute(gf_h5 *h, const char *group, const char *name);
+/* Writes what GROUP/NAME is, e.g. "float32 [3, 8]" or "group of 4", and returns it. */
+const char *gf_h5_kind(gf_h5 *h, const char *group, const char *name, char *text, size_t size);
 /* Shape and element type must be as written. */
 void gf_h5_read_reals(gf_h5 *h, const char *group, const char *name, const gf_shape *shape,
                       gf_real *values);

@@ -1,9 +1,10 @@
 /* heads: which heads a model has, as JSON, and their values.
  *
  * heads.json beside heads.safetensors in a model folder:
- *     {"version": 1, "tasks": [{"name": "category", "type": "classification", "classes": ["a", "b"]}]}
- * The tensors are heads.<task>.weight [classes, hidden] and heads.<task>.bias [classes]. The same JSON
- * stands in a checkpoint. Failures are GF_E_MODEL and name file and task. */
+ *     {"version": 1, "tasks": [
+ *         {"name": "category", "type": "classification", "classes": ["a", "b"]}]}
+ * The tensors are heads.<task>.weight [classes, hidden] and heads.<task>.bias [classes].
+ * The same JSON stands in a checkpoint. Failures are GF_E_MODEL and name file and task. */
 #ifndef GF_CHECKPOINTS_HEADS_H
 #define GF_CHECKPOINTS_HEADS_H
 

@@ -4,8 +4,8 @@
  *     if (!gf_model_open(&m, "runs/two-phase", log, e)) goto done;
  *
  * PATH may be a Hugging Face or sentence-transformers folder, an exported folder, a run folder (its
- * model/, else its checkpoints/best.h5) or a checkpoint file. m must be zeroed; free it also after a
- * failure, which is GF_E_MODEL and says what was looked for. */
+ * model/, else its checkpoints/best.h5) or a checkpoint file. m must be zeroed; free it also
+ * after a failure, which is GF_E_MODEL and says what was looked for. */
 #ifndef GF_CHECKPOINTS_OPEN_H
 #define GF_CHECKPOINTS_OPEN_H
 

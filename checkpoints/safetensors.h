@@ -6,10 +6,11 @@
  *     if (t && !gf_tensor_to_real(t, out, "model.safetensors", e)) goto done;
  *     gf_safetensors_close(&s);
  *
- * The format (huggingface/safetensors, README and src/tensor.rs): u64 N, N bytes of JSON that map a name
- * to {"dtype", "shape", "data_offsets": [begin, end]}, then the data, all little endian. The file may
- * be hostile: everything that is not exactly so is refused with GF_E_MODEL, and the sentence names
- * file and tensor. An unknown dtype or too many dimensions is refused only when the tensor is used. */
+ * The format (huggingface/safetensors, README and src/tensor.rs): u64 N, N bytes of JSON that
+ * map a name to {"dtype", "shape", "data_offsets": [begin, end]}, then the data, all little
+ * endian. The file may be hostile: everything that is not exactly so is refused with GF_E_MODEL,
+ * and the sentence names file and tensor. An unknown dtype or too many dimensions is refused
+ * only when the tensor is used. */
 #ifndef GF_CHECKPOINTS_SAFETENSORS_H
 #define GF_CHECKPOINTS_SAFETENSORS_H
 
@@ -73,8 +74,8 @@ typedef struct gf_named_tensor {
     const gf_real *data; /* shape's elements */
 } gf_named_tensor;
 
-/* Writes the tensors as F32, byte for byte what Python's safetensors writes for them with the metadata
- * {"format": "pt"} that transformers wants to see. Published atomically (core/io). */
+/* Writes the tensors as F32, byte for byte what Python's safetensors writes for them with the
+ * metadata {"format": "pt"} that transformers wants to see. Published atomically (core/io). */
 bool gf_safetensors_write(const char *path, const gf_named_tensor *items, int64_t count, gf_err *e);
 
 #endif

@@ -19,8 +19,8 @@ static const char *const prefixes[] = {"", "bert.", "model."};
 
 bool gf_weights_is_head(const gf_param *p) { return strncmp(p->name, "heads.", 6) == 0; }
 
-/* Writes PREFIX NAME into out, with LayerNorm.weight spelt LayerNorm.gamma if `old`; false when that
- * does not apply or fit. */
+/* Writes PREFIX NAME into out, with LayerNorm.weight spelt LayerNorm.gamma if `old`; false when
+ * that does not apply or fit. */
 static bool spell(char *out, size_t size, const char *prefix, const char *name, bool old) {
     static const char norm[] = "LayerNorm.";
     const char *kind = strstr(name, norm), *tail = kind ? kind + strlen(norm) : NULL;

@@ -1,5 +1,6 @@
-/* checkpoints/safetensors against files of the Python package (tests/golden/make_checkpoints.py), an
- * independent formula for half precision, hostile headers, mutations, and memory that runs out. */
+/* checkpoints/safetensors against files of the Python package
+ * (tests/golden/make_checkpoints.py), an independent formula for half precision, hostile
+ * headers, mutations, and memory that runs out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,7 +142,7 @@ static void test_converts_every_half(void **state) {
     check_all_halves(GF_DTYPE_BF16, 7, 127, 255);
 }
 
-/* Puts length, header and `data` zero bytes together; exactly as large, so that ASan sees the end. */
+/* Length, header and `data` zero bytes, in exactly as much memory, so that ASan sees the end. */
 static unsigned char *make_file(const char *header, size_t data, size_t *size) {
     uint64_t n = strlen(header);
     unsigned char *bytes = calloc(1, *size = 8 + (size_t)n + data);

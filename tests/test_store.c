@@ -1,5 +1,5 @@
-/* checkpoints/store: round trip, equal bytes, damaged files, the disk. tests/golden/check_store.py reads
- * one with h5py by hand. */
+/* checkpoints/store: round trip, equal bytes, damaged files, the disk.
+ * tests/golden/check_store.py reads one with h5py by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -283,7 +283,7 @@ static void test_refuses_to_write_nonsense(void **state) {
     gf_model_free(&m);
 }
 
-/* Every call of publishing fails in turn, in each way: the old file or the new one is there, whole. */
+/* Every call of publishing fails in turn: the old file or the new one is there, whole. */
 static void test_publish_survives_the_disk(void **state) {
     (void)state;
     gf_model m = {0};
