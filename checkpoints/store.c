@@ -180,7 +180,7 @@ static void read_params(gf_h5 *h, gf_model *m) {
 static void read_moments_of(gf_h5 *h, gf_param *p, const char *group) {
     int64_t count = gf_param_count(p);
     p->updates = gf_h5_read_int(h, group, "updates");
-    if (h->ok && p->updates < 1) gf_h5_fail(h, group, "updates", "it must be at least 1");
+    if (h->ok && p->updates < 0) gf_h5_fail(h, group, "updates", "it is negative");
     if (!(p->moment1 = gf_alloc_array(count, sizeof *p->moment1, h->e)) ||
         !(p->moment2 = gf_alloc_array(count, sizeof *p->moment2, h->e)))
         h->ok = false;

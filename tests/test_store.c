@@ -242,6 +242,16 @@ static void test_refuses_what_does_not_fit(void **state) {
     H5Aclose(a);
     H5Fclose(f);
     read_fails("format 2 is not this graft's 1");
+    m.heads[0].linear.weight->updates = -1;
+    write_ok(in_tmp("x.h5"), &m);
+    read_fails("/moments/heads.mood.weight/updates: it is negative");
+    m.heads[0].linear.weight->updates = 0;
+    m.max_length = 2;
+    write_ok(in_tmp("x.h5"), &m);
+    read_fails("/model/max_length: it must lie between 3 and the model's positions");
+    m.max_length = 17;
+    write_ok(in_tmp("x.h5"), &m);
+    read_fails("/model/max_length: it must lie between 3 and the model's positions");
     gf_model_free(&m);
 }
 
