@@ -14,9 +14,10 @@ static const struct {
     const char *name;
     kind kind;
     size_t offset;
-    int64_t least;
+    int64_t extra; /* of a COUNT the least value, of a LIST the offset of its own count */
 } options[] = {
-    {"--set", LIST, 0, 0},
+    {"--set", LIST, offsetof(gf_args, sets), offsetof(gf_args, n_sets)},
+    {"--label", LIST, offsetof(gf_args, labels), offsetof(gf_args, n_labels)},
     {"--output", TEXT, offsetof(gf_args, output), 0},
     {"--model", TEXT, offsetof(gf_args, model), 0},
     {"--input", TEXT, offsetof(gf_args, input), 0},
@@ -74,9 +75,9 @@ static bool read_count(const gf_command *c, int option, const char *value, int64
     char *end = NULL;
     errno = 0;
     long long v = strtoll(value, &end, 10);
-    if (errno || end == value || *end || v < options[option].least || v > 1LL << 40)
+    if (errno || end == value || *end || v < options[option].extra || v > INT32_MAX)
         return gf_fail(e, GF_E_USAGE, "%s: %s is \"%s\"; a whole number from %lld is wanted",
-                       c->name, options[option].name, value, (long long)options[option].least);
+                       c->name, options[option].name, value, (long long)options[option].extra);
     *out = v;
     return true;
 }
@@ -85,7 +86,10 @@ static bool set_option(gf_args *a, const gf_command *c, int option, const char *
     char *target = (char *)a + options[option].offset;
     if (options[option].kind == COUNT) return read_count(c, option, value, (int64_t *)target, e);
     if (options[option].kind == TEXT) *(const char **)target = value;
-    if (options[option].kind == LIST) a->sets[a->n_sets++] = value;
+    if (options[option].kind == LIST) {
+        int64_t *count = (int64_t *)(void *)((char *)a + options[option].extra);
+        (*(const char ***)(void *)target)[(*count)++] = value;
+    }
     return true;
 }
 
@@ -125,7 +129,9 @@ bool gf_args_parse(gf_args *a, const gf_command *c, int argc, char **argv, bool 
     *help = false;
     a->at = -1;
     a->words = words;
-    if (!words || !(a->sets = gf_alloc_array(argc + 1, sizeof *a->sets, e))) return false;
+    if (!words || !(a->sets = gf_alloc_array(argc + 1, sizeof *a->sets, e)) ||
+        !(a->labels = gf_alloc_array(argc + 1, sizeof *a->labels, e)))
+        return false;
     for (int i = 0; i < argc; i++) {
         if (only_words || argv[i][0] != '-' || argv[i][1] == 0)
             words[a->n_words++] = argv[i];
@@ -142,4 +148,5 @@ bool gf_args_parse(gf_args *a, const gf_command *c, int argc, char **argv, bool 
 void gf_args_free(gf_args *a) {
     gf_free((void *)(uintptr_t)a->words);
     gf_free(a->sets);
+    gf_free(a->labels);
 }

@@ -17,6 +17,8 @@ typedef struct gf_args {
     int64_t n_words;
     const char **sets; /* [n_sets] of --set */
     int64_t n_sets;
+    const char **labels; /* [n_labels] of --label */
+    int64_t n_labels;
     const char *output, *model, *input, *format, *text, *pairs;
     int64_t threads, max_length, batch, at;
     bool resume, force, quiet, json, scores;

@@ -130,6 +130,20 @@ bool gf_io_flush(gf_file *f, gf_err *e) {
     return write_out(f, f->buffer, used, e);
 }
 
+bool gf_io_rewrite(gf_file *f, int64_t offset, const void *bytes, size_t size, gf_err *e) {
+    const char *p = bytes;
+    if (!gf_io_flush(f, e)) return false;
+    while (size > 0) {
+        ssize_t n = fault_hits() ? -1 : pwrite(f->fd, p, size, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return cannot_write(e, f->path);
+        p += n;
+        offset += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
 bool gf_io_write(gf_file *f, const void *bytes, size_t size, gf_err *e) {
     if (size > BUFFER - f->used && !gf_io_flush(f, e)) return false;
     if (size > BUFFER) return write_out(f, bytes, size, e);
@@ -280,6 +294,22 @@ bool gf_io_exists(const char *path) { return access(path, F_OK) == 0; }
 bool gf_io_is_folder(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool gf_io_is_file(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+char *gf_io_make_temporary_folder(gf_err *e) {
+    const char *parent = getenv("TMPDIR");
+    char *path = gf_io_join(parent && *parent ? parent : "/tmp", "graft-XXXXXX", e);
+    if (path && (fault_hits() || !mkdtemp(path))) {
+        cannot_write(e, path);
+        gf_free(path);
+        path = NULL;
+    }
+    return path;
 }
 
 bool gf_io_make_folder(const char *path, gf_err *e) {

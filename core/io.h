@@ -34,6 +34,8 @@ bool gf_io_write(gf_file *f, const void *bytes, size_t size, gf_err *e);
 bool gf_io_printf(gf_file *f, gf_err *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool gf_io_flush(gf_file *f, gf_err *e);
+/* Writes over bytes that were written before, `offset` from the file's start; not on a pipe. */
+bool gf_io_rewrite(gf_file *f, int64_t offset, const void *bytes, size_t size, gf_err *e);
 /* Flushes and syncs to the disk. A failed sync is never tried again: the data may be gone. */
 bool gf_io_sync(gf_file *f, gf_err *e);
 /* Flushes and closes; always releases f. NULL is allowed. */
@@ -61,8 +63,12 @@ bool gf_io_copy(const char *from, const char *to, gf_err *e);
 
 bool gf_io_exists(const char *path);
 bool gf_io_is_folder(const char *path);
+/* A regular file: no folder, device or pipe. */
+bool gf_io_is_file(const char *path);
 /* Creates the folder and its parents; an existing one is fine. */
 bool gf_io_make_folder(const char *path, gf_err *e);
+/* A new empty folder for temporary files, below $TMPDIR or /tmp. Free with gf_free(). */
+char *gf_io_make_temporary_folder(gf_err *e);
 /* Removes a file; a missing one is fine. */
 bool gf_io_remove(const char *path, gf_err *e);
 /* Removes a folder and all in it. */

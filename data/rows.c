@@ -198,6 +198,8 @@ char **gf_rows_columns(const char *path, int64_t *count, gf_err *e) {
     return columns;
 }
 
+bool gf_rows_has_header(const char *path) { return format_of(path)->has_header; }
+
 char *gf_rows_nearest_column(const char *path, const char *name) {
     int64_t count = 0;
     char **columns = gf_rows_columns(path, &count, NULL);

@@ -1,0 +1,42 @@
+#include "cli/texts.h"
+#include "cli/vectors.h"
+
+static bool run(gf_args *a, gf_err *e) {
+    gf_texts t = {0};
+    gf_vectors v = {0};
+    int got = 0;
+    bool ok = gf_vectors_choose(&v, a, e) && gf_texts_open(&t, GF_RUNNER_EMBEDS, a, e) &&
+              gf_vectors_start(&v, t.runner.model.config.hidden_size, e);
+    while (ok && (got = gf_texts_next(&t, e)) == 1)
+        ok = gf_vectors_add(&v, t.window.rows, t.embeddings.x, e);
+    ok = gf_vectors_finish(&v, ok && got == 0, e);
+    gf_texts_close(&t);
+    return ok;
+}
+
+const gf_command gf_cmd_embed = {
+    .name = "embed",
+    .summary = "embeddings of texts, as JSON Lines, TSV, NumPy or HDF5",
+    .options = "--model --input --text --format --output --threads --max-length --batch --quiet",
+    .most = -1,
+    .run = run,
+    .help = "usage: graft embed --model M [--input FILE] [TEXT...] [options]\n"
+            "\n"
+            "Prints the embedding of each text, in the order of the input. Texts are\n"
+            "arguments, the rows of FILE, or lines of standard input.\n"
+            "\n"
+            "  --model M       a model folder, a run folder or a checkpoint\n"
+            "  --input FILE    .jsonl, .csv, .tsv, .h5, or plain text, one a line; - is\n"
+            "                  standard input\n"
+            "  --text NAME     the field that holds the text (default: text)\n"
+            "  --format F      jsonl: {\"embedding\": [...]} a line, with all digits; tsv:\n"
+            "                  numbers between tabs; npy: float32 [texts, hidden]; h5: the\n"
+            "                  same, dataset \"embeddings\" (default: by --output, else jsonl)\n"
+            "  --output FILE   written as FILE.tmp, renamed when complete (default: -)\n"
+            "  --threads N     default: all processors\n"
+            "  --max-length N  cut texts at N tokens (default: the model's)\n"
+            "  --batch N       at most N texts at once (default: 512)\n"
+            "  --quiet         no notes\n"
+            "\n"
+            "example: graft embed --model demo/runs/two-phase \"The cheese was tasty\"\n",
+};

@@ -1,0 +1,110 @@
+#include "cli/jsonl.h"
+#include "cli/texts.h"
+#include "core/mem.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct prediction {
+    gf_texts texts;
+    gf_real **scores; /* [n_heads][GF_TEXTS_ROWS, classes] softmax of the logits */
+    gf_text line;
+} prediction;
+
+static bool open_heads(prediction *p, gf_err *e) {
+    const gf_model *m = &p->texts.runner.model;
+    if (!(p->scores = gf_alloc_array(m->n_heads, sizeof *p->scores, e))) return false;
+    for (int64_t h = 0; h < m->n_heads; h++) {
+        int64_t count;
+        if (!gf_mul_i64(GF_TEXTS_ROWS, m->heads[h].n_classes, &count))
+            return gf_fail(e, GF_E_NOMEM, "%s: too many classes", m->heads[h].name);
+        if (!(p->scores[h] = gf_alloc_array(count, sizeof **p->scores, e))) return false;
+    }
+    return true;
+}
+
+static bool add_string(gf_text *line, const char *text, gf_err *e) {
+    return gf_jsonl_add_string(line, text, strlen(text), e);
+}
+
+static bool add_scores(gf_text *line, const gf_head *head, const gf_real *score, gf_err *e) {
+    bool ok = gf_text_add(line, e, ", \"scores\": {");
+    for (int64_t c = 0; ok && c < head->n_classes; c++)
+        ok = (c == 0 || gf_text_add(line, e, ", ")) && add_string(line, head->classes[c], e) &&
+             gf_text_add(line, e, ": %.9g", (double)score[c]);
+    return ok && gf_text_add(line, e, "}");
+}
+
+/* , "category": {"label": "beer", "score": 0.98} */
+static bool add_task(prediction *p, int64_t row, const gf_head *head, gf_real *score, bool all,
+                     gf_err *e) {
+    int64_t best = 0;
+    gf_engine_softmax(&p->texts.runner.engine, head->n_classes, score, score);
+    for (int64_t c = 1; c < head->n_classes; c++)
+        if (score[c] > score[best]) best = c;
+    if (!isfinite(score[best]))
+        return gf_fail(e, GF_E_NUMERIC,
+                       "%s:%lld: task \"%s\" gives NaN or infinity; the head's weights are damaged",
+                       p->texts.window.path, (long long)p->texts.window.line[row], head->name);
+    return gf_text_add(&p->line, e, ", ") && add_string(&p->line, head->name, e) &&
+           gf_text_add(&p->line, e, ": {\"label\": ") &&
+           add_string(&p->line, head->classes[best], e) &&
+           gf_text_add(&p->line, e, ", \"score\": %.9g", (double)score[best]) &&
+           (!all || add_scores(&p->line, head, score, e)) && gf_text_add(&p->line, e, "}");
+}
+
+static bool print_row(prediction *p, int64_t row, const gf_args *a, gf_err *e) {
+    const gf_model *m = &p->texts.runner.model;
+    size_t size;
+    const char *text = gf_texts_text(&p->texts, row, &size);
+    bool ok;
+    p->line.length = 0;
+    ok = gf_text_add(&p->line, e, "{\"text\": ") && gf_jsonl_add_string(&p->line, text, size, e);
+    for (int64_t h = 0; ok && h < m->n_heads; h++)
+        ok = add_task(p, row, &m->heads[h], p->scores[h] + row * m->heads[h].n_classes, a->scores,
+                      e);
+    return ok && gf_text_add(&p->line, e, "}\n") &&
+           gf_io_write(a->out, p->line.data, p->line.length, e);
+}
+
+static bool run(gf_args *a, gf_err *e) {
+    prediction p = {0};
+    gf_texts *t = &p.texts;
+    bool ok = gf_texts_open(t, GF_RUNNER_PREDICTS, a, e) && open_heads(&p, e);
+    int got = 0;
+    while (ok && (got = gf_texts_next(t, e)) == 1) {
+        ok = gf_engine_heads(&t->runner.engine, &t->runner.model, t->window.rows, t->embeddings.x,
+                             p.scores, e);
+        for (int64_t i = 0; ok && i < t->window.rows; i++) ok = print_row(&p, i, a, e);
+    }
+    for (int64_t h = 0; p.scores && h < t->runner.model.n_heads; h++) gf_free(p.scores[h]);
+    gf_free(p.scores);
+    gf_text_free(&p.line);
+    gf_texts_close(t);
+    return ok && got == 0;
+}
+
+const gf_command gf_cmd_predict = {
+    .name = "predict",
+    .summary = "labels and scores of texts, for all heads at once",
+    .options = "--model --input --text --scores --threads --max-length --batch --quiet",
+    .most = -1,
+    .run = run,
+    .help = "usage: graft predict --model M [--input FILE] [TEXT...] [options]\n"
+            "\n"
+            "Prints a JSON object a line, in the order of the input:\n"
+            "  {\"text\": \"...\", \"TASK\": {\"label\": \"...\", \"score\": 0.98}, ...}\n"
+            "Texts are arguments, the rows of FILE, or lines of standard input.\n"
+            "\n"
+            "  --model M       a model folder with heads, a run folder or a checkpoint\n"
+            "  --input FILE    .jsonl, .csv, .tsv, .h5, or plain text, one a line; - is\n"
+            "                  standard input\n"
+            "  --text NAME     the field that holds the text (default: text)\n"
+            "  --scores        adds \"scores\": {\"LABEL\": 0.98, ...} with all classes\n"
+            "  --threads N     default: all processors\n"
+            "  --max-length N  cut texts at N tokens (default: the model's)\n"
+            "  --batch N       at most N texts at once (default: 512)\n"
+            "  --quiet         no notes\n"
+            "\n"
+            "example: graft predict --model demo/runs/two-phase \"The cheese was tasty\"\n",
+};
