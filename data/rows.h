@@ -14,7 +14,8 @@
  *                   and doubled quotes
  *   .tsv            a header line, then lines cut at tabs; a quote is a plain character
  *   .h5 .hdf5       1-D datasets of one length in one group, named as the columns, or one compound
- *                   1-D dataset whose members are the columns (data/rows_hdf5.c)
+ *                   1-D dataset whose members are the columns (data/rows_hdf5.c); read by a child
+ *                   process, since libhdf5 crashes on damaged files
  *   others and "-"  plain text, a row a line, an empty line too; only fields[0] is filled
  * In CSV and TSV, too, empty lines are skipped. Lines end with \n or \r\n; a UTF-8 byte order mark
  * at the start is skipped. Files are read as a stream: a line, record or row over 16 MiB is an error.

@@ -396,9 +396,9 @@ static void close_hdf5(gf_rows *r) {
     H5E_END_TRY
 }
 
-const gf_rows_format gf_rows_hdf5 = {.has_header = true,
-                                     .open = open_hdf5,
-                                     .columns = list_columns,
-                                     .start = start_hdf5,
-                                     .next = next_row,
-                                     .close = close_hdf5};
+const gf_rows_format gf_rows_hdf5_direct = {.has_header = true,
+                                            .open = open_hdf5,
+                                            .columns = list_columns,
+                                            .start = start_hdf5,
+                                            .next = next_row,
+                                            .close = close_hdf5};
