@@ -47,7 +47,8 @@ void gf_graph_backward(gf_graph *g, const double *weights);
 
 /* Bytes of the arena the present plan needs. */
 size_t gf_graph_bytes(const gf_graph *g);
-/* Nodes on the tape. */
+/* Nodes on the tape, and the i-th of them. */
 int gf_graph_size(const gf_graph *g);
+const gf_node *gf_graph_node(const gf_graph *g, int i);
 
 #endif

@@ -14,7 +14,8 @@
 
 typedef struct gf_run_folder {
     char *path, *checkpoints, *best; /* FOLDER, FOLDER/checkpoints, .../best.h5 */
-    char *recipe;                    /* the resolved recipe's JSON */
+    char *recipe;                    /* the resolved recipe's JSON, as recipe.json holds it */
+    char *stored; /* the same for checkpoints: without what depends on where the folders lie */
     gf_file *log;
 } gf_run_folder;
 
