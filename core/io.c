@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -394,15 +395,11 @@ char *gf_io_join(const char *folder, const char *name, gf_err *e) {
 }
 
 char *gf_io_absolute(const char *path, gf_err *e) {
-    char *here, *whole;
+    char here[PATH_MAX];
     if (path[0] == '/') return gf_strdup(path, e);
-    if (!(here = getcwd(NULL, 0))) {
-        gf_fail(e, GF_E_IO, "the working folder is not known: %s", strerror(errno));
-        return NULL;
-    }
-    whole = gf_io_join(here, path, e);
-    free(here);
-    return whole;
+    if (getcwd(here, sizeof here)) return gf_io_join(here, path, e);
+    gf_fail(e, GF_E_IO, "the working folder is not known: %s", strerror(errno));
+    return NULL;
 }
 
 char *gf_io_folder_of(const char *path, gf_err *e) {

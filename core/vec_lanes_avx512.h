@@ -1,5 +1,5 @@
-/* vec_lanes_avx512: the 16 virtual lanes as one AVX-512 register (F, BW, DQ, VL). What each function
- * means stands in vec_lanes_plain.h. */
+/* vec_lanes_avx512: the 16 virtual lanes as one AVX-512 register (F, BW, DQ, VL). What each
+ * function means stands in vec_lanes_plain.h. */
 #ifndef GF_CORE_VEC_LANES_AVX512_H
 #define GF_CORE_VEC_LANES_AVX512_H
 

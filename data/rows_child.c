@@ -1,10 +1,10 @@
-/* Rows from HDF5 files, read by a child process. libhdf5 1.10 crashes on damaged files (a wrong length
- * in a global heap is enough: H5HG_read), and a data file may come from anywhere; so a child does the
- * reading and sends the rows through a pipe, and its crash is an error of the file.
+/* Rows from HDF5 files, read by a child process. libhdf5 1.10 crashes on damaged files (a wrong
+ * length in a global heap is enough: H5HG_read), and a data file may come from anywhere; so a child
+ * does the reading and sends the rows through a pipe, and its crash is an error of the file.
  *
- * The stream, numbers as int64_t: 1, count, the columns' names; then for each row 1 and the cells, a
- * kind and a string each; at the end 0. In place of a 1, -1 with an error's code and sentence. A string
- * is its size and its bytes. The parent trusts no size in it. */
+ * The stream, numbers as int64_t: 1, count, the columns' names; then for each row 1 and the cells,
+ * a kind and a string each; at the end 0. In place of a 1, -1 with an error's code and sentence. A
+ * string is its size and its bytes. The parent trusts no size in it. */
 #include "data/rows_format.h"
 
 #include "core/io.h"

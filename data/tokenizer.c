@@ -112,7 +112,8 @@ static int32_t id_of(const gf_tokenizer *t, const char *token) {
     return a ? a->id : id;
 }
 
-/* An added token beyond the vocabulary must not sit on one of its ids, which holes make possible. */
+/* An added token beyond the vocabulary must not sit on one of its ids, which holes make possible.
+ */
 static bool check_ids(const gf_tokenizer *t, const char *where, gf_err *e) {
     for (int64_t i = 0; i < t->added.count; i++) {
         const gf_added *a = &t->added.items[i];

@@ -1,5 +1,5 @@
-/* The encoder, pooling, heads, losses and every gradient against PyTorch + transformers, over the cases
- * of tests/golden/ (its README says what they are). Run from the project's root. */
+/* The encoder, pooling, heads, losses and every gradient against PyTorch + transformers, over the
+ * cases of tests/golden/ (its README says what they are). Run from the project's root. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -200,8 +200,8 @@ static double largest(const gf_param *p) {
     return most;
 }
 
-/* A key bias shifts all scores of a row alike, which softmax ignores: its gradient is zero, and what is
- * computed is noise on the scale of the query bias' gradient. */
+/* A key bias shifts all scores of a row alike, which softmax ignores: its gradient is zero, and
+ * what is computed is noise on the scale of the query bias' gradient. */
 static double scale_of(const golden *g, const gf_param *p) {
     char query[192];
     const char *at = strstr(p->name, "key.bias");
@@ -232,8 +232,8 @@ static void test_every_gradient(void **state) {
     each_case(gradients_agree);
 }
 
-/* With only the last layer's biases trainable the tape is cut there: no node below has a gradient, and
- * those gradients have the same bits as before. */
+/* With only the last layer's biases trainable the tape is cut there: no node below has a gradient,
+ * and those gradients have the same bits as before. */
 static void test_the_tape_is_cut_below_the_lowest_trainable(void **state) {
     golden g;
     gf_err e = {0};

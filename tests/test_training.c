@@ -1,5 +1,6 @@
-/* Whole runs: three phases against PyTorch (tests/golden/training), and runs that must end with the same
- * bytes whatever the number of threads or after an interruption. Run from the project's root. */
+/* Whole runs: three phases against PyTorch (tests/golden/training), and runs that must end with the
+ * same bytes whatever the number of threads or after an interruption. Run from the project's root.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
