@@ -1,7 +1,9 @@
-# graft: make, make test, make bench, make install. No configure; libraries come through pkg-config.
+# graft: make, make demo, make test, make lint, make format, make bench, make install.
+# No configure; libraries come through pkg-config.
 CC      ?= gcc
 BUILD   ?= build
 SAN     ?=
+REAL    ?=
 PREFIX  ?= /usr/local
 ROOMS   := core autograd model optim data checkpoints recipes
 
@@ -13,6 +15,10 @@ override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
+endif
+
+ifneq ($(REAL),)
+override CFLAGS += -DGF_REAL=$(REAL)
 endif
 
 # One kernel file per instruction set; only these see its flags, so the rest runs anywhere.
@@ -70,9 +76,21 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a
 
 tests: $(TEST:%.c=$(BUILD)/%) $(BUILD)/tests/test_ops_double
 
+test:
+	scripts/test
+
+demo:
+	scripts/demo
+
+layers lint:
+	python3 scripts/$@
+
+format:
+	clang-format -i $(wildcard $(foreach r,$(ROOMS) cli include tests bench,$(r)/*.[ch] $(r)/*.inc))
+
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests clean
+.PHONY: all tests test demo layers lint format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -43,6 +43,7 @@ void gf_graph_reset(gf_graph *g) {
 const gf_vec *gf_node_vec(const gf_node *n) { return n->graph->vec; }
 gf_pool *gf_node_pool(const gf_node *n) { return n->graph->pool; }
 int gf_graph_size(const gf_graph *g) { return (int)g->n; }
+const gf_node *gf_graph_node(const gf_graph *g, int i) { return g->nodes[i]; }
 size_t gf_graph_bytes(const gf_graph *g) { return g->plan.elements * sizeof(gf_real); }
 
 static gf_node *next_node(gf_graph *g) {

@@ -8,10 +8,10 @@
  *     gf_graph_backward(g, (double[]){weight});
  *
  * A node that does not fit remembers why; calls over a NULL node return NULL, so one check at
- * gf_graph_plan() is enough. Values, saved activations, gradients and scratch share one arena in which
- * a place is given again once its last reader is done; its size is known after planning and never
- * grows while running. Parameter gradients are the parameters' own and are added to.
- * The tape is cut below the lowest trainable parameter: nodes above none have no gradient. */
+ * gf_graph_plan() is enough. Values, saved activations, gradients and scratch share one arena in
+ * which a place is given again once its last reader is done; its size is known after planning and
+ * never grows while running. Parameter gradients are the parameters' own and are added to. The tape
+ * is cut below the lowest trainable parameter: nodes above none have no gradient. */
 #ifndef GF_AUTOGRAD_GRAPH_H
 #define GF_AUTOGRAD_GRAPH_H
 
@@ -41,13 +41,14 @@ void gf_graph_keep(gf_node *n);
 /* Reserves everything. losses: [n_losses] scalars to go backward from; none for inference. */
 bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e);
 void gf_graph_forward(gf_graph *g);
-/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. With weights NULL the
- * caller has filled the roots' g, which may then be any tensors. */
+/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. With weights NULL
+ * the caller has filled the roots' g, which may then be any tensors. */
 void gf_graph_backward(gf_graph *g, const double *weights);
 
 /* Bytes of the arena the present plan needs. */
 size_t gf_graph_bytes(const gf_graph *g);
-/* Nodes on the tape. */
+/* Nodes on the tape, and the i-th of them. */
 int gf_graph_size(const gf_graph *g);
+const gf_node *gf_graph_node(const gf_graph *g, int i);
 
 #endif

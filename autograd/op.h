@@ -1,7 +1,7 @@
-/* op: what an operation of the tape is. One struct in one file op_NAME.c and one line in ops.def; the
- * generic test (tests/test_ops.c) picks it up. docs/op-howto.md walks through adding one.
+/* op: what an operation of the tape is. One struct in one file op_NAME.c and one line in ops.def;
+ * the generic test (tests/test_ops.c) picks it up. docs/op-howto.md walks through adding one.
  *
- * T rows of packed tokens, B sequences, H hidden width; sequence b is rows start[b] .. start[b + 1] - 1. */
+ * T rows of packed tokens, B sequences, H hidden width; sequence b is rows [start[b], start[b+1]). */
 #ifndef GF_AUTOGRAD_OP_H
 #define GF_AUTOGRAD_OP_H
 
@@ -83,8 +83,8 @@ gf_pool *gf_node_pool(const gf_node *n);
 /* Work over rows in fixed blocks through the pool: run(n, first, rows) for each. */
 typedef void gf_row_block(gf_node *n, int64_t first, int64_t rows);
 void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run);
-/* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns], in
- * a fixed order. */
+/* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns],
+ * in a fixed order. */
 void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,
                     gf_real *out);
 /* The longest sequence of attr.start; -1 when the offsets do not rise from 0 to `rows`. */

@@ -1,10 +1,10 @@
-/* attention: softmax(q kᵀ / sqrt(d)) v for every head of every sequence (Vaswani et al. 2017, section
- * 3.2), dropout on the probabilities.   q, k, v [T, H]  ->  y [T, H];  d = H / attr.heads
+/* attention: softmax(q kᵀ / sqrt(d)) v for every head of every sequence (Vaswani et al. 2017,
+ * section 3.2), dropout on the probabilities.   q, k, v [T, H]  ->  y [T, H];  d = H / attr.heads
  *
- * One part of the pool is one (sequence, head); nothing is padded and the probabilities never leave the
- * cache: backward computes them again from q and k, which costs one small product and saves
- * heads * S numbers a token. S is the longest sequence; a thread's scratch is one matrix [S, S], 3 in
- * backward. Dropout's index of probability (t, head, j) is (t * heads + head) * S + j. */
+ * One part of the pool is one (sequence, head); nothing is padded and the probabilities never leave
+ * the cache: backward computes them again from q and k, which costs one small product and saves
+ * heads * S numbers a token. S is the longest sequence; a thread's scratch is one matrix [S, S], 3
+ * in backward. Dropout's index of probability (t, head, j) is (t * heads + head) * S + j. */
 #include "autograd/op.h"
 #include "core/gemm.h"
 

@@ -1,9 +1,9 @@
 /* cross_entropy: loss = sum over rows with a label of -log softmax(z)[label] / divisor.
  * z [B, C]  ->  loss (scalar)
  *
- * attr.ids [B] are the labels, -1 where one is missing; attr.divisor is the number of labels the mean is
- * taken over, which with accumulation counts the whole step; 0 gives a loss of 0.
- * aux keeps softmax(z) [B, C]. The sum runs in double, in the order of the rows. */
+ * attr.ids [B] are the labels, -1 where one is missing; attr.divisor is the number of labels the
+ * mean is taken over, which with accumulation counts the whole step; 0 gives a loss of 0. aux keeps
+ * softmax(z) [B, C]. The sum runs in double, in the order of the rows. */
 #include "autograd/op.h"
 
 #include <math.h>

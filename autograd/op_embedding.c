@@ -1,8 +1,9 @@
-/* embedding: y = dropout(LayerNorm(words[id] + positions[p] + types[0])), BERT's input (Devlin et al.
- * 2019, figure 2).   words [V, H], positions [P, H], types [Y, H], gamma [H], beta [H]  ->  y [T, H]
+/* embedding: y = dropout(LayerNorm(words[id] + positions[p] + types[0])), BERT's input (Devlin et
+ * al. 2019, figure 2).
+ * words [V, H], positions [P, H], types [Y, H], gamma [H], beta [H]  ->  y [T, H]
  *
- * attr.ids [T] and attr.start; positions restart with each sequence; single texts have token type 0.
- * aux keeps xhat [T, H] and rstd [T]. */
+ * attr.ids [T] and attr.start; positions restart with each sequence; single texts have type 0. aux
+ * keeps xhat [T, H] and rstd [T]. */
 #include "autograd/op.h"
 
 static int64_t width(const gf_node *n) { return n->in[0]->shape.dim[1]; }

@@ -1,4 +1,5 @@
-/* l2_normalize: y = x / max(|x|, 1e-12), each row (torch.nn.functional.normalize).  x [B, H] -> y [B, H]
+/* l2_normalize: y = x / max(|x|, 1e-12), each row (torch.nn.functional.normalize).
+ * x [B, H]  ->  y [B, H]
  *
  * aux keeps 1 / max(|x|, 1e-12) [B], negative where the floor was used: there y is linear in x. */
 #include "autograd/op.h"

@@ -1,7 +1,7 @@
 /* linear: y = act(x Wᵀ + b).   x [T, I], W [O, I], b [O]  ->  y [T, O]
  *
- * attr.kind is a gf_activation; GELU is fused so that a panel of the product is finished while it is in
- * the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it. */
+ * attr.kind is a gf_activation; GELU is fused so that a panel of the product is finished while it
+ * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it. */
 #include "autograd/op.h"
 #include "core/gemm.h"
 

@@ -1,8 +1,8 @@
 /* pool: one vector a sequence.   x [T, H]  ->  y [B, H]
  *
- * attr.kind is a gf_pool_kind: the mean over the sequence's tokens (Reimers & Gurevych 2019), its first
- * token ([CLS]), or the largest value of each column; attr.start [B + 1]. For max, aux keeps which token
- * won, as an offset in the sequence [B, H]; the first of equals wins, as in PyTorch. */
+ * attr.kind is a gf_pool_kind: the mean over the sequence's tokens (Reimers & Gurevych 2019), its
+ * first token ([CLS]), or the largest value of each column; attr.start [B + 1]. For max, aux keeps
+ * which token won, as an offset in the sequence [B, H]; the first of equals wins, as in PyTorch. */
 #include "autograd/op.h"
 
 static const char *infer(gf_node *n) {

@@ -1,5 +1,5 @@
-/* residual_norm: y = LayerNorm(r + dropout(x)), the end of both halves of a BERT layer (Vaswani et al.
- * 2017, section 5.4; Ba et al. 2016).   x [T, H], r [T, H], gamma [H], beta [H]  ->  y [T, H]
+/* residual_norm: y = LayerNorm(r + dropout(x)), the end of both halves of a BERT layer (Vaswani et
+ * al. 2017, section 5.4; Ba et al. 2016).   x [T, H], r [T, H], gamma [H], beta [H]  ->  y [T, H]
  *
  * aux keeps xhat [T, H] and rstd [T]. */
 #include "autograd/op.h"

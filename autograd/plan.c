@@ -17,8 +17,8 @@ static bool add(gf_plan *p, gf_node *node, gf_place_what what, int birth, int de
     return true;
 }
 
-/* Which nodes get a gradient: those between a loss and a parameter that trains. Sets a marker in g that
- * placing replaces, first_writer, and the last reader of every x. */
+/* Which nodes get a gradient: those between a loss and a parameter that trains. Sets a marker in g
+ * that placing replaces, first_writer, and the last reader of every x. */
 static void find_lives(gf_plan *p, gf_node **nodes, int n, gf_node *const *losses, int n_losses) {
     for (int i = 0; i < n; i++) {
         p->scratch[i] = (gf_plan_node){.first_writer = -1, .last_reader = i};
@@ -54,8 +54,8 @@ static bool add_node(gf_plan *p, gf_node *node, int n, gf_err *e) {
     return ok && add(p, node, GF_PLACE_SCRATCH, back, back, node->n_backward, e);
 }
 
-/* The start of the smallest gap between the active places that holds `size`; *at is where in the list
- * the new place belongs. */
+/* The start of the smallest gap between the active places that holds `size`; *at is where in the
+ * list the new place belongs. */
 static size_t find_gap(const gf_plan *p, int64_t active, size_t size, int64_t *at) {
     size_t end = 0, best = SIZE_MAX, offset = 0;
     *at = -1;
@@ -93,7 +93,8 @@ static bool reserve(gf_plan *p, int n, gf_err *e) {
     return true;
 }
 
-/* Births rise over two passes: those of the forward run in tape order, then those of the backward run. */
+/* Births rise over two passes: those of the forward run in tape order, then those of the backward
+ * run. */
 static bool settle_all(gf_plan *p, int n, gf_err *e) {
     int64_t active = 0;
     while (p->active_capacity < p->n + 1)

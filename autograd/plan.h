@@ -1,8 +1,10 @@
-/* plan: where in the arena each value, saved activation, gradient and scratch buffer of a tape lives.
+/* plan: where in the arena each value, saved activation, gradient and scratch buffer of a tape
+ * lives.
  *
- * Time runs over the tape forward (node i at i) and back (node i at 2n - 1 - i). A buffer lives from its
- * first writer to its last reader; buffers that never live together may share memory. Places are given
- * in order of birth, each in the smallest gap that fits (best fit). A pure function of the tape. */
+ * Time runs over the tape forward (node i at i) and back (node i at 2n - 1 - i). A buffer lives
+ * from its first writer to its last reader; buffers that never live together may share memory.
+ * Places are given in order of birth, each in the smallest gap that fits (best fit). A pure
+ * function of the tape. */
 #ifndef GF_AUTOGRAD_PLAN_H
 #define GF_AUTOGRAD_PLAN_H
 

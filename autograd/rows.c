@@ -28,7 +28,8 @@ typedef struct columns_job {
     gf_real *out;         /* [columns] */
 } columns_job;
 
-/* Sums of 64 rows are added up, not single rows: the rounding error then grows with rows / 64 + 64. */
+/* Sums of 64 rows are added up, not single rows: the rounding error then grows with rows / 64 + 64.
+ */
 static void sum_strip(void *job, int64_t part, int thread) {
     const columns_job *j = job;
     int64_t first = part * STRIP_COLUMNS, left = j->columns - first;

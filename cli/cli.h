@@ -1,5 +1,5 @@
-/* cli: what the commands share. A command is one file cmd_NAME.c with one gf_command, and one line in
- * commands.def; it parses nothing itself, calls the library, and writes results to a->out and
+/* cli: what the commands share. A command is one file cmd_NAME.c with one gf_command, and one line
+ * in commands.def; it parses nothing itself, calls the library, and writes results to a->out and
  * everything else to standard error. */
 #ifndef GF_CLI_CLI_H
 #define GF_CLI_CLI_H
@@ -45,8 +45,8 @@ const gf_command *gf_command_find(const char *name, gf_err *e);
 /* The i-th command in order, NULL behind the last. */
 const gf_command *gf_command_at(int i);
 
-/* Reads argv[0 .. argc) into *a; words and sets lie in memory of a's. GF_E_USAGE names what is wrong.
- * *help is set by --help and -h. */
+/* Reads argv[0 .. argc) into *a; words and sets lie in memory of a's. GF_E_USAGE names what is
+ * wrong. *help is set by --help and -h. */
 bool gf_args_parse(gf_args *a, const gf_command *c, int argc, char **argv, bool *help, gf_err *e);
 void gf_args_free(gf_args *a);
 

@@ -1,5 +1,5 @@
-/* graft: the program. Finds the command, reads its options, runs it, and turns a failure into one line
- * and an exit status. */
+/* graft: the program. Finds the command, reads its options, runs it, and turns a failure into one
+ * line and an exit status. */
 #include "cli/cli.h"
 
 #include "core/text.h"

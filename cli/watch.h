@@ -1,6 +1,6 @@
-/* watch: what a person sees of a training run on standard error. On a terminal one line is refreshed in
- * place; in a file there is one line per logged step and no control codes. After each evaluation comes a
- * table of the tasks. */
+/* watch: what a person sees of a training run on standard error. On a terminal one line is
+ * refreshed in place; in a file there is one line per logged step and no control codes. After each
+ * evaluation comes a table of the tasks. */
 #ifndef GF_CLI_WATCH_H
 #define GF_CLI_WATCH_H
 

@@ -5,8 +5,8 @@
  *
  * A function that can fail takes a gf_err * last and returns false, NULL or -1. The sentence reads
  * "WHERE: WHAT; WHAT TO DO": it names the file, line, tensor or field, what was wanted and what was
- * found. The caller owns the gf_err; nothing is allocated, so reporting "out of memory" cannot fail.
- * Passing NULL for the gf_err is allowed and loses the sentence. */
+ * found. The caller owns the gf_err; nothing is allocated, so reporting "out of memory" cannot
+ * fail. Passing NULL for the gf_err is allowed and loses the sentence. */
 #ifndef GF_CORE_ERR_H
 #define GF_CORE_ERR_H
 
@@ -31,7 +31,8 @@ typedef struct gf_err {
 bool gf_fail(gf_err *e, gf_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
 
-/* Puts "PREFIX: " before the sentence, for a caller that knows the file when the callee does not. */
+/* Puts "PREFIX: " before the sentence, for a caller that knows the file when the callee does not.
+ */
 void gf_err_prefix(gf_err *e, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
 /* The exit status of the program for a code, as the contract lists them. */

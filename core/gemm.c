@@ -3,8 +3,9 @@
 #include <cblas.h>
 #include <stdio.h>
 
-/* Panels of C: 192 columns keep a panel of B for K = 3072 near the L2 cache. Rows are halved from 480 to
- * 120 while there are too few panels to go round; each is a multiple of every micro-kernel's height. */
+/* Panels of C: 192 columns keep a panel of B for K = 3072 near the L2 cache. Rows are halved from
+ * 480 to 120 while there are too few panels to go round; each is a multiple of every micro-kernel's
+ * height. */
 enum { PANEL_ROWS = 480, LEAST_ROWS = 120, PANEL_COLUMNS = 192, ENOUGH_PANELS = 8 };
 
 #if GF_REAL_IS_FLOAT

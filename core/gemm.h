@@ -3,9 +3,9 @@
  *     gf_gemm(pool, &(gf_product){.m = T, .n = O, .k = I, .a = x, .lda = I, .b = w, .ldb = I,
  *                                 .transpose_b = true, .c = y, .ldc = O}, NULL, NULL);   y = x wᵀ
  *
- * A BLAS with threads of its own changes bits with their number (its split of K does). Here the result
- * is cut into panels whose size depends on nothing but the shape, each panel is one BLAS call on one
- * thread over the whole of K, and so any number of threads gives the same bits. */
+ * A BLAS with threads of its own changes bits with their number (its split of K does). Here the
+ * result is cut into panels whose size depends on nothing but the shape, each panel is one BLAS
+ * call on one thread over the whole of K, and so any number of threads gives the same bits. */
 #ifndef GF_CORE_GEMM_H
 #define GF_CORE_GEMM_H
 
@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* C [m, n] = alpha op(A) op(B) + beta C, row-major; op(A) is [m, k], op(B) is [k, n]; strides are those
- * of the stored matrices. alpha 0 stands for 1, so that it can be left out. */
+/* C [m, n] = alpha op(A) op(B) + beta C, row-major; op(A) is [m, k], op(B) is [k, n]; strides are
+ * those of the stored matrices. alpha 0 stands for 1, so that it can be left out. */
 typedef struct gf_product {
     int64_t m, n, k;
     const gf_real *a, *b;
@@ -35,8 +35,8 @@ void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *contex
 /* The whole product in one BLAS call on the calling thread: for use inside a part of the pool. */
 void gf_gemm_here(const gf_product *p);
 
-/* Makes the BLAS single-threaded and checks that it obeys; GF_E_INTERNAL with what to do if not. Call
- * once at start, before any product. */
+/* Makes the BLAS single-threaded and checks that it obeys; GF_E_INTERNAL with what to do if not.
+ * Call once at start, before any product. */
 bool gf_gemm_start(gf_err *e);
 /* "OpenBLAS 0.3.21 ... Zen", for reports. */
 const char *gf_gemm_name(char *text, int size);

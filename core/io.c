@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,7 +32,8 @@ static struct {
     atomic_bool fired;
 } disk;
 
-/* True when this call must fail; errno is then set. A short write is the caller's to act out. */
+/* True when this call must fail; errno is then set. A short read or write is the caller's to act
+ * out; any other call fails with EIO then. */
 static bool fault_hits(void) {
     long long left = atomic_load(&disk.fail_in);
     atomic_fetch_add(&disk.calls, 1);
@@ -98,9 +100,10 @@ gf_file *gf_io_append(const char *path, gf_err *e) {
 }
 
 int64_t gf_io_read(gf_file *f, void *buffer, size_t size, gf_err *e) {
+    bool fault = fault_hits(), cut = fault && atomic_load(&disk.kind) == GF_FAULT_SHORT;
     ssize_t n = -1;
-    if (!fault_hits()) do
-            n = read(f->fd, buffer, size);
+    if (!fault || cut) do
+            n = read(f->fd, buffer, cut ? (size + 1) / 2 : size);
         while (n < 0 && errno == EINTR);
     if (n < 0) cannot_read(e, f->path);
     return n;
@@ -195,7 +198,6 @@ char *gf_io_read_all(const char *path, size_t limit, size_t *size, gf_err *e) {
     int64_t capacity = 0, n = 0;
     if (!f) return NULL;
     for (;;) {
-        if (!gf_grow(&bytes, (int64_t)used + BUFFER, &capacity, 1, e)) goto done;
         while ((int64_t)used + BUFFER >= capacity)
             if (!gf_grow(&bytes, capacity, &capacity, 1, e)) goto done;
         if ((n = gf_io_read(f, bytes + used, BUFFER, e)) < 0) goto done;
@@ -315,13 +317,11 @@ char *gf_io_make_temporary_folder(gf_err *e) {
 bool gf_io_make_folder(const char *path, gf_err *e) {
     char *copy = gf_strdup(path, e);
     bool ok = copy != NULL;
-    for (char *p = copy; ok && *p; p++) {
-        if (p == copy || (*p != '/' && p[1] != 0)) continue;
-        char kept = p[*p == '/' ? 0 : 1];
-        char *end = p + (*p == '/' ? 0 : 1);
-        *end = 0;
+    for (size_t i = 1, n = strlen(path); ok && i <= n; i++) { /* "a", "a/b", "a/b/c" */
+        if (path[i] != '/' && path[i] != 0) continue;
+        copy[i] = 0;
         if ((fault_hits() || mkdir(copy, 0777) != 0) && errno != EEXIST) ok = cannot_write(e, copy);
-        *end = kept;
+        copy[i] = path[i];
     }
     if (ok && !gf_io_is_folder(path))
         ok = gf_fail(e, GF_E_IO, "%s: it exists and is not a folder; choose another name", path);
@@ -362,10 +362,15 @@ char **gf_io_list(const char *path, int64_t *count, gf_err *e) {
     bool ok = folder != NULL;
     if (!ok) cannot_read(e, path);
     ok = ok && gf_grow(&names, 0, &capacity, sizeof *names, e);
-    for (struct dirent *d; ok && (d = readdir(folder));) {
+    for (struct dirent *d; ok;) {
+        errno = 0; /* readdir() tells the end from a failure by it alone */
+        if (!(d = readdir(folder))) {
+            if (errno) ok = cannot_read(e, path);
+            break;
+        }
         if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0) continue;
-        ok =
-            gf_grow(&names, n, &capacity, sizeof *names, e) && (names[n] = gf_strdup(d->d_name, e));
+        ok = gf_grow(&names, n, &capacity, sizeof *names, e);
+        ok = ok && (names[n] = gf_strdup(d->d_name, e));
         n += ok;
     }
     if (folder) closedir(folder);
@@ -390,15 +395,11 @@ char *gf_io_join(const char *folder, const char *name, gf_err *e) {
 }
 
 char *gf_io_absolute(const char *path, gf_err *e) {
-    char *here, *whole;
+    char here[PATH_MAX];
     if (path[0] == '/') return gf_strdup(path, e);
-    if (!(here = getcwd(NULL, 0))) {
-        gf_fail(e, GF_E_IO, "the working folder is not known: %s", strerror(errno));
-        return NULL;
-    }
-    whole = gf_io_join(here, path, e);
-    free(here);
-    return whole;
+    if (getcwd(here, sizeof here)) return gf_io_join(here, path, e);
+    gf_fail(e, GF_E_IO, "the working folder is not known: %s", strerror(errno));
+    return NULL;
 }
 
 char *gf_io_folder_of(const char *path, gf_err *e) {

@@ -5,7 +5,8 @@
  *     ...
  *     gf_io_unmap(&map);
  *
- *     gf_file *f = gf_io_create("out.tmp", e);                      (then write, sync, close, rename)
+ *     gf_file *f = gf_io_create("out.tmp", e);                      (then write, sync, close,
+ * rename)
  *
  * Errors name the path and the system's reason; a file that cannot be read is GF_E_MODEL, one that
  * cannot be written GF_E_IO. Tests can make the k-th call fail with EIO or ENOSPC, or be cut short.

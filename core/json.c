@@ -78,9 +78,15 @@ static bool find_repeated_key(const cJSON *j, const char **twice, gf_err *e) {
 static cJSON *parse_copy(char *text, size_t size, const char *where, int64_t line, gf_code code,
                          gf_err *e) {
     const char *end = NULL, *twice = NULL;
+    const char *zero = memchr(text, 0, size); /* cJSON would end a string there, or skip it */
     size_t offset = 0;
     int64_t failures = gf_mem_get_stats().failures;
     cJSON *j;
+    if (zero) {
+        fail_at(e, code, where, line, text, (size_t)(zero - text),
+                "a byte 0 is no part of JSON; write \\u0000");
+        return NULL;
+    }
     if (!check_depth(text, size, &offset)) {
         fail_at(e, code, where, line, text, offset, "nested too deeply; 200 levels are allowed");
         return NULL;
@@ -184,13 +190,16 @@ cJSON *gf_json_string(cJSON *parent, const char *name, const char *value, gf_err
 }
 
 cJSON *gf_json_number(cJSON *parent, const char *name, double value, gf_err *e) {
+    use_our_memory();
     return attach(parent, name, cJSON_CreateNumber(value), e);
 }
 
 cJSON *gf_json_bool(cJSON *parent, const char *name, bool value, gf_err *e) {
+    use_our_memory();
     return attach(parent, name, cJSON_CreateBool(value), e);
 }
 
 cJSON *gf_json_null(cJSON *parent, const char *name, gf_err *e) {
+    use_our_memory();
     return attach(parent, name, cJSON_CreateNull(), e);
 }

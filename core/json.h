@@ -4,9 +4,9 @@
  *     ...
  *     cJSON_Delete(j);
  *
- * Refuses what cJSON lets through: bytes behind the value, equal keys in one object, nesting deeper
- * than 200. Errors say "FILE:LINE:COLUMN". A \u0000 in a string is read as U+FFFD, since C strings
- * end at 0 (BERT's tokenizer drops both). All memory comes from core/mem. */
+ * Refuses what cJSON lets through: bytes behind the value, bytes 0, equal keys in one object,
+ * nesting deeper than 200. Errors say "FILE:LINE:COLUMN". A \u0000 in a string is read as U+FFFD,
+ * since C strings end at 0 (BERT's tokenizer drops both). All memory comes from core/mem. */
 #ifndef GF_CORE_JSON_H
 #define GF_CORE_JSON_H
 

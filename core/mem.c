@@ -106,6 +106,7 @@ char *gf_format(gf_err *e, const char *format, ...) {
     va_start(args, format);
     length = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    if (length < 0) gf_fail(e, GF_E_INTERNAL, "a text cannot be formatted");
     if (length < 0 || !(text = gf_alloc((size_t)length + 1, e))) return NULL;
     va_start(args, format);
     vsnprintf(text, (size_t)length + 1, format, args);

@@ -1,6 +1,7 @@
 /* mem: the only malloc in graft.
  *
- *     float *w = gf_alloc_array(rows * cols, sizeof *w, e);     (NULL and *e set when memory is out)
+ *     float *w = gf_alloc_array(rows * cols, sizeof *w, e);     (NULL and *e set when memory is
+ * out)
  *     ...
  *     gf_free(w);
  *

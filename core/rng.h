@@ -5,8 +5,8 @@
  *     gf_rng_advance(&r, 1000);                          (as if 1000 numbers had been drawn)
  *     uint32_t k = gf_rng_below(&r, n);
  *
- * PCG32 XSH-RR 64/32 (O'Neill 2014, pcg-random.org), initialised as its pcg32_srandom(); Philox4x32-10
- * (Salmon et al. 2011) is the counter-based generator that dropout uses. */
+ * PCG32 XSH-RR 64/32 (O'Neill 2014, pcg-random.org), initialised as its pcg32_srandom();
+ * Philox4x32-10 (Salmon et al. 2011) is the counter-based generator that dropout uses. */
 #ifndef GF_CORE_RNG_H
 #define GF_CORE_RNG_H
 

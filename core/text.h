@@ -20,7 +20,8 @@ bool gf_text_add_bytes(gf_text *t, const void *bytes, size_t size, gf_err *e);
 void gf_text_free(gf_text *t);
 
 /* The candidate with the smallest edit distance to name (Levenshtein 1966), NULL when none is close
- * enough to be meant: more than a third of the longer name, and at least 2, would have to change. */
+ * enough to be meant: more than a third of the longer name, and at least 2, would have to change.
+ */
 const char *gf_text_nearest(const char *name, const char *const *candidates, int64_t count);
 
 #endif

@@ -3,14 +3,14 @@
  *     const gf_vec *vec = gf_vec_best();          ("avx512", "avx2" or "plain")
  *     vec->gelu(n, x, y);
  *
- * All tables give the same bits: each is the same arithmetic (add, multiply, fma, divide, sqrt, never
- * an estimate) over the same 16 virtual lanes, element i in lane i mod 16, and sums over lanes use one
- * fixed tree. Only which of several NaNs comes out is left open. The elements of an array may lie at
- * any multiple of sizeof(gf_real); n >= 0 need not be a multiple of 16, and nothing behind the n
- * elements is touched. Arguments may be the same array where "in place" is said, and may not overlap
- * otherwise. No function can fail, allocates or keeps anything.
- * Errors of exp, erf and tanh against the true value are at most 0.9, 1.1 and 1.4 ulp.
- * In the double build (core/real.h) only the plain table exists and it calls libm. */
+ * All tables give the same bits: each is the same arithmetic (add, multiply, fma, divide, sqrt,
+ * never an estimate) over the same 16 virtual lanes, element i in lane i mod 16, and sums over
+ * lanes use one fixed tree. Only which of several NaNs comes out is left open. The elements of an
+ * array may lie at any multiple of sizeof(gf_real); n >= 0 need not be a multiple of 16, and
+ * nothing behind the n elements is touched. Arguments may be the same array where "in place" is
+ * said, and may not overlap otherwise. No function can fail, allocates or keeps anything. Errors of
+ * exp, erf and tanh against the true value are at most 0.9, 1.1 and 1.4 ulp. In the double build
+ * (core/real.h) only the plain table exists and it calls libm. */
 #ifndef GF_CORE_VEC_H
 #define GF_CORE_VEC_H
 
@@ -48,7 +48,8 @@ typedef struct gf_adamw {
 
 typedef struct gf_vec {
     const char *name;
-    /* y = f(x), in place allowed. exp is infinity above 88.7, denormal from -87.3 to -104, then 0. */
+    /* y = f(x), in place allowed. exp is infinity above 88.7, denormal from -87.3 to -104, then 0.
+     */
     void (*exp)(int64_t n, const gf_real *x, gf_real *y);
     void (*erf)(int64_t n, const gf_real *x, gf_real *y);
     void (*tanh)(int64_t n, const gf_real *x, gf_real *y);
@@ -68,8 +69,8 @@ typedef struct gf_vec {
     gf_real (*dot)(int64_t n, const gf_real *x, const gf_real *y);
     gf_real (*max)(int64_t n, const gf_real *x);        /* n >= 1; NaN if any is */
     double (*sum_squares)(int64_t n, const gf_real *x); /* accumulated in double */
-    /* One row of an attention matrix: p = softmax(scale * s), in place allowed. -infinity gives 0; a
-     * NaN anywhere, or no number above -infinity, makes all of p NaN. */
+    /* One row of an attention matrix: p = softmax(scale * s), in place allowed. -infinity gives 0;
+     * a NaN anywhere, or no number above -infinity, makes all of p NaN. */
     void (*softmax)(int64_t n, gf_real scale, const gf_real *s, gf_real *p);
     /* ds = scale * p * (dp - sum(p dp)), in place over dp allowed. */
     void (*softmax_slope)(int64_t n, gf_real scale, const gf_real *p, const gf_real *dp,

@@ -5,8 +5,8 @@
  *     const gf_vec gf_vec_avx2 = {.name = "avx2", GF_VEC_KERNELS};
  *
  * Element i of an array is in lane i mod 16; behind the end lanes hold the neutral element. So the
- * three tables do the same arithmetic in the same order and differ in speed only. No #include guard:
- * each vec_*.c includes it exactly once, after its lanes. */
+ * three tables do the same arithmetic in the same order and differ in speed only. No #include
+ * guard: each vec_*.c includes it exactly once, after its lanes. */
 #include "core/vec.h"
 
 LANE v16 load(const gf_real *p, int64_t left) {
@@ -95,8 +95,8 @@ LANE v16 exp_of_moderate(v16 x) {
     return v16_mul(p, two_to(k));
 }
 
-/* |x| < 0.93: erf x = x + x P(x^2), error 2^-25.8; above: 1 - exp(x Q(x)), error 2^-28 up to 4, from
- * where on the result is 1. */
+/* |x| < 0.93: erf x = x + x P(x^2), error 2^-25.8; above: 1 - exp(x Q(x)), error 2^-28 up to 4,
+ * from where on the result is 1. */
 LANE v16 v16_erf(v16 x) {
     v16 a = v16_abs(x), s = v16_mul(x, x), t = v16_min(constant(4.0), a), p, q;
     p = horner(constant(-0x1.38741cp-11), s, 0x1.46d9e2p-8);
@@ -262,7 +262,8 @@ static double vec_sum_squares(int64_t n, const gf_real *x) {
     return a[0];
 }
 
-/* --- Softmax ----------------------------------------------------------------------------------- */
+/* --- Softmax -----------------------------------------------------------------------------------
+ */
 
 static void vec_softmax(int64_t n, gf_real scale, const gf_real *s, gf_real *p) {
     v16 factor = v16_set(scale), zero = constant(0), sum = zero;
@@ -289,7 +290,8 @@ static void vec_softmax_slope(int64_t n, gf_real scale, const gf_real *p, const 
     }
 }
 
-/* --- LayerNorm --------------------------------------------------------------------------------- */
+/* --- LayerNorm ---------------------------------------------------------------------------------
+ */
 
 /* In two passes: sum(x^2) - n mean^2 would cancel. */
 static void vec_layernorm(int64_t n, const gf_real *x, const gf_real *gamma, const gf_real *beta,
@@ -326,7 +328,8 @@ static void vec_layernorm_slope(int64_t n, const gf_real *dy, const gf_real *gam
     }
 }
 
-/* --- Dropout ----------------------------------------------------------------------------------- */
+/* --- Dropout -----------------------------------------------------------------------------------
+ */
 
 enum { CHUNK = 32 /* elements of 4 blocks */, ROUNDS = 10 };
 
@@ -384,7 +387,8 @@ static void vec_dropout(int64_t n, const gf_dropout *d, int64_t first, const gf_
     }
 }
 
-/* --- AdamW ------------------------------------------------------------------------------------- */
+/* --- AdamW -------------------------------------------------------------------------------------
+ */
 
 static void vec_adamw(int64_t n, const gf_adamw *a, const gf_real *g, gf_real *w, gf_real *m,
                       gf_real *v) {

@@ -1,5 +1,5 @@
-/* vec_lanes_avx512: the 16 virtual lanes as one AVX-512 register (F, BW, DQ, VL). What each function
- * means stands in vec_lanes_plain.h. */
+/* vec_lanes_avx512: the 16 virtual lanes as one AVX-512 register (F, BW, DQ, VL). What each
+ * function means stands in vec_lanes_plain.h. */
 #ifndef GF_CORE_VEC_LANES_AVX512_H
 #define GF_CORE_VEC_LANES_AVX512_H
 
@@ -23,7 +23,7 @@ LANE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
 LANE void v16_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }
 LANE v16 v16_set(float x) { return _mm512_set1_ps(x); }
 
-LANE __mmask16 first_lanes(int n) { return n < 16 ? (__mmask16)((1u << n) - 1) : 0xffff; }
+LANE __mmask16 first_lanes(int n) { return (__mmask16)(n < 16 ? (1u << n) - 1 : 0xffffu); }
 
 LANE v16 v16_load_part(const float *p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
 

@@ -141,8 +141,8 @@ LANE v16 v16_copysign(v16 size, v16 sign) {
 }
 
 #if GF_REAL_IS_FLOAT
-/* The bits of each lane shifted 23 places left: what stood in the low 9 bits of the mantissa becomes
- * sign and exponent. */
+/* The bits of each lane shifted 23 places left: what stood in the low 9 bits of the mantissa
+ * becomes sign and exponent. */
 LANE v16 v16_low_bits_to_exponent(v16 a) {
     uint32_t bits[16];
     memcpy(bits, a.x, sizeof bits);

@@ -1,5 +1,5 @@
-/* vec_tables: the tables there are, for core/vec.c to choose from; everybody else asks gf_vec_best().
- * GF_VEC_X86 says whether this build has the two of x86. */
+/* vec_tables: the tables there are, for core/vec.c to choose from; everybody else asks
+ * gf_vec_best(). GF_VEC_X86 says whether this build has the two of x86. */
 #ifndef GF_CORE_VEC_TABLES_H
 #define GF_CORE_VEC_TABLES_H
 

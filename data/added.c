@@ -81,40 +81,39 @@ static size_t space_behind(const gf_cut *c, size_t end) {
     return end;
 }
 
-/* The next token at or behind c->seek. A match that single_word forbids is passed over whole. */
-static const gf_added *find_next(gf_cut *c, size_t *start, size_t *end) {
+/* The next token at or behind c->seek, in *found. A match that single_word forbids is passed over
+ * whole. */
+static const gf_added *find_next(gf_cut *c, gf_part *found) {
     while (c->seek < c->size) {
-        const gf_added *a = NULL;
-        if (!c->first[(unsigned char)c->text[c->seek]] || !(a = match_at(c, c->seek))) {
-            c->seek++;
-            continue;
-        }
-        *start = c->seek;
-        *end = c->seek += a->pattern.length;
-        if (!a->single_word || stands_alone(c, *start, *end)) return a;
+        size_t start = c->seek;
+        const gf_added *a = c->first[(unsigned char)c->text[start]] ? match_at(c, start) : NULL;
+        c->seek += a ? a->pattern.length : 1;
+        if (!a || (a->single_word && !stands_alone(c, start, c->seek))) continue;
+        *found = (gf_part){start, c->seek, a->id};
+        return a;
     }
     return NULL;
 }
 
 bool gf_cut_next(gf_cut *c, gf_part *part) {
-    size_t start = c->size, end = c->size, text = c->done;
+    gf_part found = {c->size, c->size, -1};
+    size_t text = c->done;
     const gf_added *a;
     if (c->held.id >= 0) {
         *part = c->held;
         c->held.id = -1;
         return true;
     }
-    if ((a = find_next(c, &start, &end))) {
-        if (a->lstrip) start = space_before(c, start);
-        if (a->rstrip) end = space_behind(c, end);
-        c->held = (gf_part){start, end, a->id};
+    if ((a = find_next(c, &found))) {
+        if (a->lstrip) found.start = space_before(c, found.start);
+        if (a->rstrip) found.end = space_behind(c, found.end);
     }
-    c->done = end;
-    if (text >= start) { /* nothing between */
-        *part = c->held;
-        c->held.id = -1;
+    c->done = found.end;
+    if (text >= found.start) { /* nothing between */
+        *part = found;
         return a != NULL;
     }
-    *part = (gf_part){text, start, -1};
+    c->held = found;
+    *part = (gf_part){text, found.start, -1};
     return true;
 }

@@ -70,9 +70,8 @@ static void put(normalizer *n, int32_t c) {
     int order = rules->strip_accents ? gf_unicode_order(c) : 0, count = 1;
     int32_t low[2] = {c};
     size_t size = 0, at;
-    if (order == 0) n->row = n->out->length;
-    if (rules->strip_accents && (gf_unicode_class(c) & GF_UNICODE_MARK)) return;
     if (rules->lowercase) count = gf_unicode_lower(c, low);
+    if (rules->strip_accents && (gf_unicode_class(c) & GF_UNICODE_MARK)) count = 0;
     for (int i = 0; i < count; i++) size += gf_unicode_encode(low[i], bytes + size);
     at = order ? place_in_row(n, order) : n->out->length;
     memmove(n->out->data + at + size, n->out->data + at, n->out->length - at);

@@ -119,8 +119,13 @@ gf_rows *gf_rows_make(const gf_rows_format *format, const char *path, const char
     return NULL;
 }
 
+bool gf_rows_start(gf_rows *r, gf_err *e) {
+    const gf_rows_format *f = r->format;
+    return f->open(r, e) && (!f->has_header || (f->columns(r, e) && bind_columns(r, e))) &&
+           (!f->start || f->start(r, e));
+}
+
 gf_rows *gf_rows_open(const char *path, const char *const *fields, int64_t n_fields, gf_err *e) {
-    const gf_rows_format *f = format_of(path);
     const char *place = strcmp(path, "-") == 0 ? "standard input" : path;
     gf_rows *r = NULL;
     if (ends_with(path, ".json"))
@@ -128,10 +133,8 @@ gf_rows *gf_rows_open(const char *path, const char *const *fields, int64_t n_fie
                 "%s: .json is no data format; write one object a line and name the file .jsonl",
                 path);
     else
-        r = gf_rows_make(f, path, place, fields, n_fields, e);
-    if (r && f->open(r, e) && (!f->has_header || (f->columns(r, e) && bind_columns(r, e))) &&
-        (!f->start || f->start(r, e)))
-        return r;
+        r = gf_rows_make(format_of(path), path, place, fields, n_fields, e);
+    if (r && gf_rows_start(r, e)) return r;
     gf_rows_close(r);
     return NULL;
 }

@@ -1,5 +1,6 @@
-/* rows_format: what a file format gives to the reader of rows. Private to data/rows*.c: rows.c opens a
- * file, finds the wanted columns and checks every cell; a format only cuts the file into cells.
+/* rows_format: what a file format gives to the reader of rows. Private to data/rows*.c: rows.c
+ * opens a file, finds the wanted columns and checks every cell; a format only cuts the file into
+ * cells.
  *
  * Adding a format: one file with one gf_rows_format, one line in rows.c's table of endings. */
 #ifndef GF_DATA_ROWS_FORMAT_H
@@ -35,10 +36,14 @@ struct gf_rows {
 };
 
 extern const gf_rows_format gf_rows_jsonl, gf_rows_csv, gf_rows_tsv, gf_rows_text, gf_rows_hdf5;
+/* HDF5 in this process; gf_rows_hdf5 runs it in another one. */
+extern const gf_rows_format gf_rows_hdf5_direct;
 
 /* The part that formats share, with a copy of the names; NULL on failure. */
 gf_rows *gf_rows_make(const gf_rows_format *format, const char *path, const char *place,
                       const char *const *fields, int64_t n_fields, gf_err *e);
+/* Opens the file and finds the wanted columns: r's rows can then be read. */
+bool gf_rows_start(gf_rows *r, gf_err *e);
 bool gf_rows_add_column(gf_rows *r, const char *name, size_t size, gf_err *e);
 /* A cell that is no string, with its kind in words. */
 gf_cell gf_cell_other(gf_cell_kind kind, const char *words);

@@ -75,6 +75,8 @@ bool gf_tokenizer_add_token(gf_tokenizer *t, const cJSON *j, int64_t id, bool sp
     a.content = content->valuestring;
     a.normalized = normalized ? cJSON_IsTrue(normalized) : !a.special;
     if (gf_added_find(&t->added, a.content)) return true;
+    if (t->added.count == GF_MOST_ADDED)
+        return gf_fail(e, GF_E_MODEL, "%s: it has more than %d added tokens", where, GF_MOST_ADDED);
     given = gf_vocab_find(&t->vocab, a.content, strlen(a.content));
     if (given < 0 && id < 0) return true;
     if (given < 0) given = next_id(t);
@@ -110,7 +112,8 @@ static int32_t id_of(const gf_tokenizer *t, const char *token) {
     return a ? a->id : id;
 }
 
-/* An added token beyond the vocabulary must not sit on one of its ids, which holes make possible. */
+/* An added token beyond the vocabulary must not sit on one of its ids, which holes make possible.
+ */
 static bool check_ids(const gf_tokenizer *t, const char *where, gf_err *e) {
     for (int64_t i = 0; i < t->added.count; i++) {
         const gf_added *a = &t->added.items[i];

@@ -15,13 +15,15 @@
 
 enum {
     GF_LONGEST_WORD = 1000,     /* the largest max_input_chars_per_word that is read */
-    GF_TOKENIZER_FILE = 1 << 26 /* the largest file that is read */
+    GF_LONGEST_PREFIX = 60,     /* bytes of continuing_subword_prefix */
+    GF_MOST_ADDED = 10000,      /* added tokens: they are searched one by one */
+    GF_TOKENIZER_FILE = 1 << 26 /* bytes of the largest file that is read */
 };
 
 struct gf_tokenizer {
     gf_vocab vocab;      /* of the model; added tokens beyond it are in `added` alone */
     gf_added_list added; /* in the order of their ids */
-    gf_bert_rules rules; /* as stated, where strip_accents does not count: see below */
+    gf_bert_rules rules; /* as stated, but for strip_accents */
     int strip_accents;   /* 0, 1, or -1: as lowercase */
     gf_bert bert;        /* made of both by gf_tokenizer_finish() */
     char *prefix;        /* of pieces inside a word, "##" */

@@ -73,6 +73,9 @@ static bool read_model(gf_tokenizer *t, const cJSON *j, const char *where, gf_er
     if (strcmp(type_of(j), "WordPiece") != 0 && (*type_of(j) || !cJSON_IsString(prefix)))
         return refuse(where, "model", j, "WordPiece", e);
     if (cJSON_IsString(prefix)) {
+        if (strlen(prefix->valuestring) > GF_LONGEST_PREFIX)
+            return gf_fail(e, GF_E_MODEL, "%s: continuing_subword_prefix has more than %d bytes",
+                           where, GF_LONGEST_PREFIX);
         if (!(copy = gf_strdup(prefix->valuestring, e))) return false;
         gf_free(t->prefix);
         t->prefix = copy;

@@ -16,8 +16,9 @@ typedef struct gf_bert_config {
     double initializer_range, layer_norm_eps;
 } gf_bert_config;
 
-/* Reads a parsed config.json; absent keys get transformers' defaults. What is not an encoder-only BERT
- * with absolute positions and GELU is refused by name with GF_E_MODEL. `where` names the file. */
+/* Reads a parsed config.json; absent keys get transformers' defaults. What is not an encoder-only
+ * BERT with absolute positions and GELU is refused by name with GF_E_MODEL. `where` names the file.
+ */
 bool gf_bert_config_read(gf_bert_config *c, const cJSON *j, const char *where, gf_err *e);
 /* The config.json of a BertModel, as a new object for cJSON_Delete(). */
 cJSON *gf_bert_config_to_json(const gf_bert_config *c, gf_err *e);

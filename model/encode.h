@@ -3,8 +3,8 @@
  *     gf_node *e = gf_model_embed(graph, model, &batch, &(gf_mode){0});      [B, H]
  *     gf_node *z = gf_head_logits(graph, &model->heads[0], e);               [B, classes]
  *
- * Devlin et al. 2019 (BERT) with post-layer norms, mean pooling and L2 norm of Reimers & Gurevych 2019.
- * Nodes are checked together by gf_graph_plan(). */
+ * Devlin et al. 2019 (BERT) with post-layer norms, mean pooling and L2 norm of Reimers & Gurevych
+ * 2019. Nodes are checked together by gf_graph_plan(). */
 #ifndef GF_MODEL_ENCODE_H
 #define GF_MODEL_ENCODE_H
 

@@ -31,7 +31,8 @@ void gf_engine_softmax(const gf_engine *n, int64_t classes, const gf_real *logit
                        gf_real *probabilities);
 
 /* How many of rows order[0 .. count) go into one inference batch: at most max_rows and about
- * GF_BATCH_TOKENS tokens. Packing wastes nothing, so a batch need only be large enough to be quick. */
+ * GF_BATCH_TOKENS tokens. Packing wastes nothing, so a batch need only be large enough to be quick.
+ */
 enum { GF_BATCH_TOKENS = 4096 };
 int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t count,
                             int64_t max_rows);

@@ -7,8 +7,8 @@
  *     gf_model_free(&m);
  *
  * Parameters are named as Hugging Face names them, without the "bert." prefix; heads are
- * heads.<task>.weight [classes, hidden] and heads.<task>.bias [classes]. checkpoints/ fills values from
- * files; model/graph.h builds the computation. The model owns all it points to. */
+ * heads.<task>.weight [classes, hidden] and heads.<task>.bias [classes]. checkpoints/ fills values
+ * from files; model/graph.h builds the computation. The model owns all it points to. */
 #ifndef GF_MODEL_MODEL_H
 #define GF_MODEL_MODEL_H
 
@@ -78,8 +78,9 @@ void gf_model_move_head(gf_model *m, gf_head *head, int64_t to);
 /* Removes the last head and its parameters. */
 void gf_model_drop_last_head(gf_model *m);
 gf_head *gf_model_find_head(const gf_model *m, const char *task);
-/* Draws values as BERT does: weights from N(0, initializer_range), biases 0, LayerNorm 1 and 0. Each
- * element is a function of (seed, parameter's name, index). Only parameters without a value. */
+/* Draws values as BERT does: weights from N(0, initializer_range), biases 0, LayerNorm 1 and 0.
+ * Each element is a function of (seed, parameter's name, index). Only parameters without a value.
+ */
 bool gf_model_init(gf_model *m, uint64_t seed, gf_err *e);
 /* Hands a mapping to the model, which unmaps it when it is freed; *map is emptied. */
 bool gf_model_keep_map(gf_model *m, gf_map *map, gf_err *e);

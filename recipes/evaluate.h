@@ -1,4 +1,5 @@
-/* evaluate: a model's metrics over a data set, and embeddings kept while the encoder stands still. */
+/* evaluate: a model's metrics over a data set, and embeddings kept while the encoder stands still.
+ */
 #ifndef GF_RECIPES_EVALUATE_H
 #define GF_RECIPES_EVALUATE_H
 
@@ -18,8 +19,8 @@ bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_datase
                       int64_t max_rows, gf_err *e);
 void gf_features_free(gf_features *f);
 
-/* Fills *out (started here, freed by the caller) for the heads of the model over d, whose task i is the
- * model's head i. features with x NULL: texts are encoded, at most max_rows at once. */
+/* Fills *out (started here, freed by the caller) for the heads of the model over d, whose task i is
+ * the model's head i. features with x NULL: texts are encoded, at most max_rows at once. */
 bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
                  const gf_features *features, int64_t max_rows, gf_err *e);
 

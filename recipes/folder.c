@@ -7,6 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Paths inside the recipe's folder become relative to it, as they usually were written. */
+static bool shorten_paths(cJSON *object, const char *folder, gf_err *e) {
+    size_t n = strlen(folder);
+    cJSON *item, *next;
+    for (item = object ? object->child : NULL; item; item = next) {
+        const char *path = cJSON_IsString(item) ? item->valuestring : "";
+        next = item->next;
+        if (strncmp(path, folder, n) != 0 || path[n] != '/') continue;
+        if (!cJSON_SetValuestring(item, path + n + 1))
+            return gf_fail(e, GF_E_NOMEM, "out of memory while storing the recipe");
+    }
+    return true;
+}
+
+/* Equal runs write equal checkpoints wherever their folders lie. */
+static char *without_places(cJSON *j, const gf_recipe *recipe, gf_err *e) {
+    char *folder = gf_io_absolute(recipe->folder, e), *text = NULL;
+    cJSON_DeleteItemFromObjectCaseSensitive(j, "output");
+    if (folder && shorten_paths(cJSON_GetObjectItemCaseSensitive(j, "model"), folder, e) &&
+        shorten_paths(cJSON_GetObjectItemCaseSensitive(j, "data"), folder, e))
+        text = gf_json_print(j, e);
+    gf_free(folder);
+    return text;
+}
+
 static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
     cJSON *j;
     if (!(f->path = gf_strdup(recipe->output, e))) return false;
@@ -14,8 +39,9 @@ static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
     if (!(f->best = gf_io_join(f->checkpoints, "best.h5", e))) return false;
     if (!(j = gf_recipe_to_json(recipe, e))) return false;
     f->recipe = gf_json_print(j, e);
+    f->stored = f->recipe ? without_places(j, recipe, e) : NULL;
     cJSON_Delete(j);
-    return f->recipe != NULL;
+    return f->stored != NULL;
 }
 
 static bool open_log(gf_run_folder *f, gf_err *e) {
@@ -92,6 +118,7 @@ void gf_run_folder_close(gf_run_folder *f) {
     gf_free(f->checkpoints);
     gf_free(f->best);
     gf_free(f->recipe);
+    gf_free(f->stored);
     *f = (gf_run_folder){0};
 }
 
@@ -149,7 +176,7 @@ static bool prune(const gf_run_folder *f, int64_t keep, gf_err *e) {
 static bool save_as(const gf_run_folder *f, const char *path, const gf_run *r,
                     const gf_progress *at, gf_err *e) {
     char *state = gf_progress_to_json(at, e);
-    bool ok = state && gf_store_write(path, &r->model, f->recipe, state, e);
+    bool ok = state && gf_store_write(path, &r->model, f->stored, state, e);
     gf_free(state);
     return ok;
 }

@@ -1,7 +1,7 @@
 /* folder: the run folder, as the contract lists it.
  *
- *     recipe.json  plan.txt  log.jsonl  metrics.json  checkpoints/step-000000123.h5  checkpoints/best.h5
- *     model/
+ *     recipe.json  plan.txt  log.jsonl  metrics.json  checkpoints/step-000000123.h5
+ * checkpoints/best.h5 model/
  *
  * All but log.jsonl is published whole; log.jsonl is written a line at a time. */
 #ifndef GF_RECIPES_FOLDER_H
@@ -14,7 +14,8 @@
 
 typedef struct gf_run_folder {
     char *path, *checkpoints, *best; /* FOLDER, FOLDER/checkpoints, .../best.h5 */
-    char *recipe;                    /* the resolved recipe's JSON */
+    char *recipe;                    /* the resolved recipe's JSON, as recipe.json holds it */
+    char *stored; /* the same for checkpoints: without what depends on where the folders lie */
     gf_file *log;
 } gf_run_folder;
 
@@ -33,8 +34,8 @@ bool gf_run_folder_save(gf_run_folder *f, const gf_run *r, const gf_progress *at
 /* Saves best.h5. */
 bool gf_run_folder_save_best(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e);
 
-/* The newest checkpoint step-N.h5 of a run folder that can be read; what was skipped goes to the log.
- * With at_step >= 0 the one of that step. NULL when there is none. Free with gf_free(). */
+/* The newest checkpoint step-N.h5 of a run folder that can be read; what was skipped goes to the
+ * log. With at_step >= 0 the one of that step. NULL when there is none. Free with gf_free(). */
 char *gf_run_folder_newest(const char *folder, int64_t at_step, const gf_log *log, gf_err *e);
 
 #endif

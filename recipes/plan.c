@@ -75,7 +75,8 @@ static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
                        (unsigned long long)r->recipe->seed, r->recipe->output);
 }
 
-/* The rows of the training batch with the most tokens in any epoch of a phase; copies them to rows. */
+/* The rows of the training batch with the most tokens in any epoch of a phase; copies them to rows.
+ */
 static bool find_largest(const gf_run *r, const gf_phase *p, int64_t *order, int64_t *rows,
                          int64_t *count, gf_err *e) {
     int64_t batch = r->recipe->batch_size, most = -1;
@@ -131,7 +132,8 @@ static void planning_end(planning *s) {
     }
 }
 
-/* Bytes of the optimizer's state by the end of this phase, and of values copied out of a mapping. */
+/* Bytes of the optimizer's state by the end of this phase, and of values copied out of a mapping.
+ */
 static int64_t add_state(planning *s) {
     const gf_params *params = &s->run->model.params;
     int64_t bytes = 0;
@@ -236,14 +238,15 @@ bool gf_run_plan(gf_run *r, gf_engine *n, gf_text *out, gf_err *e) {
     return ok;
 }
 
-/* Multiply-adds of a token through one layer, twice for flops (Kaplan et al. 2020, without attention's
- * own products, small at these lengths). */
+/* Multiply-adds of a token through one layer, twice for flops (Kaplan et al. 2020, without
+ * attention's own products, small at these lengths). */
 static double layer_flops(const gf_bert_config *c) {
     double h = (double)c->hidden_size, wide = (double)c->intermediate_size;
     return 2 * (4 * h * h + 2 * h * wide);
 }
 
-/* Flops of an epoch over `tokens`: all layers forward, those from the lowest trainable one backward. */
+/* Flops of an epoch over `tokens`: all layers forward, those from the lowest trainable one
+ * backward. */
 static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
     const gf_model *m = &r->model;
     double layers = (double)m->config.num_hidden_layers, below = layers;

@@ -1,17 +1,18 @@
 /* plan: what a run will do and need, told before step 1.
  *
- * The memory is what gf_phase_begin() and the tape of the phase's largest batch will reserve, counted
- * exactly, without reserving gradients or moments. */
+ * The memory is what gf_phase_begin() and the tape of the phase's largest batch will reserve,
+ * counted exactly, without reserving gradients or moments. */
 #ifndef GF_RECIPES_PLAN_H
 #define GF_RECIPES_PLAN_H
 
 #include "core/text.h"
 #include "recipes/step.h"
 
-/* Phases, steps, memory and disk, and the table parameter x phase. Holds no time, and apart from the
- * threads' scratch nothing of the machine. Leaves every parameter frozen. */
+/* Phases, steps, memory and disk, and the table parameter x phase. Holds no time, and apart from
+ * the threads' scratch nothing of the machine. Leaves every parameter frozen. */
 bool gf_run_plan(gf_run *r, gf_engine *n, gf_text *out, gf_err *e);
-/* Seconds the training of all phases will take, from a short measurement of this machine's speed. */
+/* Seconds the training of all phases will take, from a short measurement of this machine's speed.
+ */
 bool gf_run_estimate(gf_run *r, gf_engine *n, double *seconds, gf_err *e);
 
 #endif

@@ -1,5 +1,5 @@
-/* progress: where a run stands, all of it that a resumed run needs besides weights and moments. Data
- * order and dropout are functions of these numbers. */
+/* progress: where a run stands, all of it that a resumed run needs besides weights and moments.
+ * Data order and dropout are functions of these numbers. */
 #ifndef GF_RECIPES_PROGRESS_H
 #define GF_RECIPES_PROGRESS_H
 

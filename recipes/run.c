@@ -38,8 +38,8 @@ static bool same_classes(const gf_head *h, const gf_labels *l) {
     return same;
 }
 
-/* A base that graft trained brings heads. Those of the recipe's tasks, with the same classes, go on from
- * where they are; others are left behind. */
+/* A base that graft trained brings heads. Those of the recipe's tasks, with the same classes, go on
+ * from where they are; others are left behind. */
 static bool place_head(gf_run *r, int64_t task, const gf_log *log, gf_err *e) {
     const char *name = r->recipe->tasks[task].name;
     const gf_labels *l = &r->labels[task];

@@ -1,5 +1,5 @@
-/* run: everything a recipe names, opened and checked: the model with its heads, the label lists, the
- * data sets as token ids.
+/* run: everything a recipe names, opened and checked: the model with its heads, the label lists,
+ * the data sets as token ids.
  *
  *     gf_run run = {0};
  *     if (!gf_run_open(&run, &recipe, GF_RUN_ALL, NULL, log, e)) goto done;
@@ -25,7 +25,8 @@ typedef struct gf_run {
 } gf_run;
 
 /* checkpoint NULL: the model is the recipe's base with new heads; else the model, its heads and the
- * optimizer's moments come from that HDF5 checkpoint, whose run state goes to *state (gf_free()). */
+ * optimizer's moments come from that HDF5 checkpoint, whose run state goes to *state (gf_free()).
+ */
 bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, char **state,
                  const gf_log *log, gf_err *e);
 void gf_run_close(gf_run *r);

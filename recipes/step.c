@@ -28,7 +28,8 @@ void gf_stepper_free(gf_stepper *s) {
     *s = (gf_stepper){0};
 }
 
-/* The embeddings of a batch: gathered where the encoder stands still, else a pass of the encoder. */
+/* The embeddings of a batch: gathered where the encoder stands still, else a pass of the encoder.
+ */
 static gf_node *embed(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, const gf_progress *at,
                       const int64_t *rows, int64_t count, gf_err *e) {
     gf_mode mode = {.training = true,

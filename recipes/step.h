@@ -1,7 +1,7 @@
 /* step: one update of the weights, over one or several accumulated batches.
  *
- * A task's loss is the mean over the labels present in the whole update, so 4 batches of 8 accumulated
- * give the gradient of one batch of 32. */
+ * A task's loss is the mean over the labels present in the whole update, so 4 batches of 8
+ * accumulated give the gradient of one batch of 32. */
 #ifndef GF_RECIPES_STEP_H
 #define GF_RECIPES_STEP_H
 
@@ -30,10 +30,12 @@ typedef struct gf_phase {
 bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
 /* The same, and reserves gradients and moments. */
 bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
-/* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb. */
+/* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb.
+ */
 bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_err *e);
 void gf_phase_end(gf_phase *p);
-/* The largest learning rate of the groups that rule `rule` of the phase made, before the schedule. */
+/* The largest learning rate of the groups that rule `rule` of the phase made, before the schedule.
+ */
 double gf_phase_rate(const gf_phase *p, int64_t rule);
 
 /* What one update found out. Arrays are [n_tasks] and belong to the caller. */
@@ -56,8 +58,9 @@ typedef struct gf_stepper {
 bool gf_stepper_start(gf_stepper *s, const gf_run *r, gf_err *e);
 void gf_stepper_free(gf_stepper *s);
 
-/* One update over these rows of the training data; advances *at. A loss or gradient that is not finite
- * is GF_E_NUMERIC, naming phase, task or tensor, and rows; the weights are then unchanged. */
+/* One update over these rows of the training data; advances *at. A loss or gradient that is not
+ * finite is GF_E_NUMERIC, naming phase, task or tensor, and rows; the weights are then unchanged.
+ */
 bool gf_step_run(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, gf_progress *at,
                  const int64_t *rows, int64_t count, gf_update *u, gf_err *e);
 /* Builds the tape of one training batch, without running it: for gf_graph_bytes(). */

@@ -3,10 +3,10 @@
  *     gf_trainer_options o = {.watch = watch};
  *     if (!gf_train(&recipe, &o, e)) goto done;
  *
- * After each epoch the dev set is evaluated, the best model kept and a checkpoint saved; at the end the
- * best model is written to model/ and measured on dev and test. What a run writes is a function of
- * recipe, data and base model, whatever the number of threads and however often it was interrupted;
- * only log.jsonl holds times. */
+ * After each epoch the dev set is evaluated, the best model kept and a checkpoint saved; at the end
+ * the best model is written to model/ and measured on dev and test. What a run writes is a function
+ * of recipe, data and base model, whatever the number of threads and however often it was
+ * interrupted; only log.jsonl holds times. */
 #ifndef GF_RECIPES_TRAINER_H
 #define GF_RECIPES_TRAINER_H
 

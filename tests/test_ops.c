@@ -1,5 +1,5 @@
-/* The generic test of the op table: every op in ops.def, over all its cases. Built twice, in float and
- * (test_ops_double) in double, where gradients must agree with central differences to 1e-7. */
+/* The generic test of the op table: every op in ops.def, over all its cases. Built twice, in float
+ * and (test_ops_double) in double, where gradients must agree with central differences to 1e-7. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,7 +164,8 @@ static void test_every_element_is_written(void **state) {
     each_case(writes_all, true);
 }
 
-/* (f(x + h) - f(x - h)) / 2h against the gradient, relative to the largest of the input's gradients. */
+/* (f(x + h) - f(x - h)) / 2h against the gradient, relative to the largest of the input's
+ * gradients. */
 static void check_input(trial *t, const gf_op *op, int k, double step, double tolerance) {
     gf_param *p = t->params.items[k];
     int64_t n = gf_param_count(p);

@@ -478,6 +478,7 @@ static void hdf5_is_read_block_by_block(void **state) {
         assert_int_equal(cells[1].kind, GF_CELL_MISSING);
     }
     assert_int_equal(gf_rows_next(r, cells, &e), 0);
+    assert_int_equal(gf_rows_next(r, cells, &e), 0);
     gf_rows_close(r);
 }
 
@@ -524,28 +525,34 @@ static uint32_t draw(uint32_t *x) {
     return *x;
 }
 
-static void mutated_files_do_no_harm(void **state) {
-    const char *const files[] = {"table.jsonl", "table.csv", "table.tsv",
-                                 "variable.h5", "fixed.h5",  "compound.hdf5"};
+/* Changes a few bytes of a file, or cuts it, `times` times; the files that are then refused. */
+static int64_t mutate(const char *name, int times, uint32_t *x) {
     const char special[] = "\",\t\n\r{}[]:\\\0\xff\xc3";
-    uint32_t x = 20240607;
-    int64_t refused = 0, live = gf_mem_get_stats().live_blocks;
-    (void)state;
-    for (int k = 0; k < 6 * 200; k++) {
-        char path[128];
-        size_t size;
-        snprintf(path, sizeof path, DATA "%s", files[k / 200]);
-        char *bytes = gf_io_read_all(path, 1 << 20, &size, NULL);
-        for (uint32_t n = 1 + draw(&x) % 4; n > 0; n--)
-            bytes[draw(&x) % size] =
-                draw(&x) % 2 ? special[draw(&x) % sizeof special] : (char)draw(&x);
-        if (draw(&x) % 4 == 0) size = draw(&x) % size;
+    int64_t refused = 0;
+    for (int k = 0; k < times; k++) {
         gf_err e = {0};
-        assert_true(count_rows(write_bytes(files[k / 200], bytes, size), fields, 3, &e) < 100000);
+        size_t size;
+        char *path = gf_format(NULL, DATA "%s", name);
+        char *bytes = gf_io_read_all(path, 1 << 20, &size, NULL);
+        for (uint32_t n = 1 + draw(x) % 4; n > 0; n--)
+            bytes[draw(x) % size] = draw(x) % 2 ? special[draw(x) % sizeof special] : (char)draw(x);
+        if (draw(x) % 4 == 0) size = draw(x) % size;
+        assert_true(count_rows(write_bytes(name, bytes, size), fields, 3, &e) < 100000);
         refused += e.code != GF_OK;
         gf_free(bytes);
+        gf_free(path);
     }
-    assert_true(refused > 200 && refused < 1200);
+    return refused;
+}
+
+static void mutated_files_do_no_harm(void **state) {
+    uint32_t x = 20240607;
+    int64_t live = gf_mem_get_stats().live_blocks, refused;
+    (void)state;
+    refused = mutate("table.jsonl", 200, &x) + mutate("table.csv", 200, &x) +
+              mutate("table.tsv", 200, &x) + mutate("variable.h5", 100, &x) +
+              mutate("fixed.h5", 50, &x) + mutate("compound.hdf5", 50, &x);
+    assert_true(refused > 200 && refused < 800);
     assert_int_equal(gf_mem_get_stats().live_blocks, live);
 }
 
