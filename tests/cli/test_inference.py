@@ -19,7 +19,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GRAFT = os.environ.get("GRAFT", str(ROOT / "build/graft"))
+GRAFT = os.path.abspath(os.environ.get("GRAFT", ROOT / "build/graft"))
 GOLDEN = ROOT / "tests/golden/mean_gelu"
 CASE = json.loads((GOLDEN / "case.json").read_text())
 TASKS = {t["name"]: t["classes"] for t in CASE["tasks"]}
