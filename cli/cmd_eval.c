@@ -37,7 +37,6 @@ static bool open_tasks(evaluation *v, gf_err *e) {
         return false;
     for (int64_t h = 0; h < m->n_heads; h++) {
         const gf_head *head = &m->heads[h];
-        v->labels[h].fixed = true;
         v->tasks[h] = (gf_task_field){head->name, head->name, &v->labels[h]};
         for (int64_t c = 0; c < head->n_classes; c++)
             if (!gf_labels_add(&v->labels[h], head->classes[c], strlen(head->classes[c]), e))

@@ -184,6 +184,7 @@ class Help(Case):
         self.fails(2, "embed", "--model", self.bare, "--threads", "0", "a", says="--threads")
         self.fails(2, "embed", "--model", self.bare, "--batch", "two", "a", says="--batch")
         self.fails(2, "embed", "--model", self.bare, "--threads", "99999999999999999999", "a")
+        self.fails(2, "embed", "--model", self.bare, "--threads", "4294967297", "a", says="--threads")
         self.fails(2, "embed", "a", "--model", says="--model wants a value")
         self.fails(2, "predict", "--model", self.model, "--scores=yes", "a", says="takes no value")
         self.fails(2, "info", says="0 of at least 1")
@@ -303,8 +304,16 @@ class Embed(Case):
         self.fails(3, "embed", "--model", self.bare, "--input", bad, "--output", out, says="bad.jsonl:3001")
         self.assertEqual(out.read_text(), "as before\n")
         self.assertFalse((self.folder / "kept.jsonl.tmp").exists())
-        self.ok("embed", "--model", self.bare, "--output", "/dev/null", "good")
-        self.assertFalse(pathlib.Path("/dev/null").is_file())
+
+    def test_a_pipe_is_written_as_it_is(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        self.assertEqual(self.ok("embed", "--model", self.bare, "--output", pipe, "good"), "")
+        got = os.read(reader, 1 << 16).decode()
+        self.assertEqual(got, self.ok("embed", "--model", self.bare, "good"))
+        self.assertTrue(pipe.is_fifo())
 
     def test_refusals(self):
         self.fails(2, "embed", "good", says="--model")
@@ -344,6 +353,8 @@ class Predict(Case):
         got = self.predict(stdin=raw)
         self.assertEqual(got[0]["text"], raw.split(b"\n")[0].decode("utf-8", "replace"))
         self.assertEqual(got[1]["text"], "\U0001f600")
+        controls = "".join(map(chr, range(1, 32))) + "\x7f"
+        self.assertEqual(self.predict(controls)[0]["text"], controls)
         path = self.path("latin1.csv", b"text\nna\xefve\n")
         self.fails(3, "predict", "--model", self.model, "--input", path, says=("latin1.csv:2", "UTF-8"))
 
