@@ -4,11 +4,11 @@
  *     int64_t *order = gf_alloc_array(d->rows, sizeof *order, e);
  *     gf_order_make(order, d, 32, true, seed, phase, epoch, e);
  *     for (int64_t i = 0; i < d->rows; i += 32)
- *         gf_batch_fill(&b, d, order + i, d->rows - i < 32 ? d->rows - i : 32, e);      (a step on b)
+ *         gf_batch_fill(&b, d, order + i, d->rows - i < 32 ? d->rows - i : 32, e);   (step)
  *     gf_batch_free(&b);
  *
- * Only the last batch of an epoch may be short. A batch is its sequences' tokens one behind the other,
- * never padded: padding costs 1.8 to 3.5 times the work at usual spreads of length. */
+ * Only the last batch of an epoch may be short. A batch is its sequences' tokens one behind the
+ * other, never padded: padding costs 1.8 to 3.5 times the work at usual spreads of length. */
 #ifndef GF_DATA_BATCH_H
 #define GF_DATA_BATCH_H
 
@@ -32,8 +32,8 @@ void gf_batch_free(gf_batch *b);
  *
  * With `bucket`, rows of like length meet in a batch without losing randomness: the shuffled rows
  * are cut into windows of 50 batches, a window is sorted by length (ties as shuffled) and cut into
- * batches, and all batches are shuffled. The rows of a short batch are those shuffled last, and stay
- * last. */
+ * batches, and all batches are shuffled. The rows of a short batch are those shuffled last, and
+ * stay last. */
 bool gf_order_make(int64_t *order, const gf_dataset *d, int64_t batch_size, bool bucket,
                    uint64_t seed, int64_t phase, int64_t epoch, gf_err *e);
 /* All rows, longest first, ties by row: for evaluation and embedding. */

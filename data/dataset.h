@@ -5,11 +5,12 @@
  *     gf_dataset d = {0};
  *     if (!gf_dataset_learn_labels("train.jsonl", tasks, 1, e) ||
  *         !gf_dataset_read(&d, "train.jsonl", "text", tasks, 1, tokenizer, 128, e)) goto done;
- *     ... d.ids.id[d.start[i] .. d.start[i + 1]) are the tokens of row i, d.label[0][i] its class ...
+ *     ... row i: tokens d.ids.id[d.start[i] .. d.start[i + 1]), class d.label[0][i] ...
  *     gf_dataset_free(&d);
  *
  * The texts themselves are not kept. A file without rows is GF_E_INVALID, and so is a label that is
- * no string, is empty in JSON, or is not one of the task's classes; the sentence names file and line. */
+ * no string, is empty in JSON, or is not one of the task's classes; the sentence names file and
+ * line. */
 #ifndef GF_DATA_DATASET_H
 #define GF_DATA_DATASET_H
 
@@ -33,8 +34,8 @@ typedef struct gf_dataset {
     int64_t truncated, pieces, unknown; /* rows cut at max_length, pieces before the cut, [UNK]s */
 } gf_dataset;
 
-/* One pass over the training file: adds the labels it holds to those tasks that are not `fixed`, and
- * sorts them. A task without any label in the file is GF_E_INVALID, fixed or not. */
+/* One pass over the training file: adds the labels it holds to those tasks that are not `fixed`,
+ * and sorts them. A task without any label in the file is GF_E_INVALID, fixed or not. */
 bool gf_dataset_learn_labels(const char *path, const gf_task_field *tasks, int64_t n_tasks,
                              gf_err *e);
 /* d must be zeroed; after a failure it is zeroed again. */

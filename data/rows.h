@@ -18,13 +18,14 @@
  *                   process, since libhdf5 crashes on damaged files
  *   others and "-"  plain text, a row a line, an empty line too; only fields[0] is filled
  * In CSV and TSV, too, empty lines are skipped. Lines end with \n or \r\n; a UTF-8 byte order mark
- * at the start is skipped. Files are read as a stream: a line, record or row over 16 MiB is an error.
+ * at the start is skipped. Files are read as a stream: a line, record or row over 16 MiB is an
+ * error.
  *
  * fields[0] is the text: every row must have it, as a string, which may be empty. It may be NULL
- * when only labels are wanted. The other fields are labels: an absent JSON key, an empty field or an
- * HDF5 string that is empty is GF_CELL_MISSING. A wanted column that a header does not name is an
- * error. Invalid UTF-8 in a wanted field is an error too, but not in plain text and texts in memory,
- * where it passes through and the tokenizer replaces it.
+ * when only labels are wanted. The other fields are labels: an absent JSON key, an empty field or
+ * an HDF5 string that is empty is GF_CELL_MISSING. A wanted column that a header does not name is
+ * an error. Invalid UTF-8 in a wanted field is an error too, but not in plain text and texts in
+ * memory, where it passes through and the tokenizer replaces it.
  *
  * A file that cannot be read is GF_E_MODEL, one whose content is wrong GF_E_INVALID; both sentences
  * begin with the file and, where there is one, the line. */
@@ -66,8 +67,8 @@ void gf_rows_close(gf_rows *r);
 /* The columns of a file in their order, read from its head: the header, for JSON Lines the keys of
  * the first row, none for plain text. Free with gf_io_free_names(). */
 char **gf_rows_columns(const char *path, int64_t *count, gf_err *e);
-/* The column whose name is nearest to this one, for "did you mean"; NULL if none is near or the file
- * cannot be read. Free with gf_free(). */
+/* The column whose name is nearest to this one, for "did you mean"; NULL if none is near or the
+ * file cannot be read. Free with gf_free(). */
 char *gf_rows_nearest_column(const char *path, const char *name);
 
 #endif

@@ -1,10 +1,10 @@
-/* Rows from HDF5 files, read by a child process. libhdf5 1.10 crashes on damaged files (a wrong length
- * in a global heap is enough: H5HG_read), and a data file may come from anywhere; so a child does the
- * reading and sends the rows through a pipe, and its crash is an error of the file.
+/* Rows from HDF5 files, read by a child process. libhdf5 1.10 crashes on damaged files (a wrong
+ * length in a global heap is enough: H5HG_read), and a data file may come from anywhere; so a child
+ * does the reading and sends the rows through a pipe, and its crash is an error of the file.
  *
- * The stream, numbers as int64_t: 1, count, the columns' names; then for each row 1 and the cells, a
- * kind and a string each; at the end 0. In place of a 1, -1 with an error's code and sentence. A string
- * is its size and its bytes. The parent trusts no size in it. */
+ * The stream, numbers as int64_t: 1, count, the columns' names; then for each row 1 and the cells,
+ * a kind and a string each; at the end 0. In place of a 1, -1 with an error's code and sentence. A
+ * string is its size and its bytes. The parent trusts no size in it. */
 #include "data/rows_format.h"
 
 #include "core/io.h"
@@ -20,6 +20,16 @@
 #include <unistd.h>
 
 enum { BUFFER = 1 << 16, MEMORY = 1 << 30 };
+
+/* The parent's side. */
+typedef struct child {
+    pid_t pid;
+    int fd;
+    gf_text *cell; /* [n_fields] the row's strings */
+    bool ended;
+    size_t first, end;
+    char buffer[BUFFER]; /* bytes first .. end are not yet taken */
+} child;
 
 /* ---- the child ---- */
 
@@ -105,7 +115,8 @@ static void run_child(const gf_rows *parent, int fd) {
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) signal(crashes[i], SIG_DFL);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
-    close(STDERR_FILENO); /* where the C library would report a broken heap */
+    close(((const child *)parent->state)->fd); /* so that the pipe breaks when the parent ends */
+    close(STDERR_FILENO);                      /* where the C library would report a broken heap */
     bound_memory();
     r.format = &gf_rows_hdf5_direct;
     r.state = NULL;
@@ -114,15 +125,6 @@ static void run_child(const gf_rows *parent, int fd) {
 }
 
 /* ---- the parent ---- */
-
-typedef struct child {
-    pid_t pid;
-    int fd;
-    gf_text *cell; /* [n_fields] the row's strings */
-    bool ended;
-    size_t first, end;
-    char buffer[BUFFER]; /* bytes first .. end are not yet taken */
-} child;
 
 static bool open_child(gf_rows *r, gf_err *e) {
     int ends[2];

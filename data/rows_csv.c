@@ -1,5 +1,5 @@
-/* Rows from CSV (RFC 4180) and TSV, which is the same without quoting. A record's fields are written
- * unquoted one behind the other into a buffer of our own. */
+/* Rows from CSV (RFC 4180) and TSV, which is the same without quoting. A record's fields are
+ * written unquoted one behind the other into a buffer of our own. */
 #include "data/rows_format.h"
 
 #include "core/mem.h"

@@ -1,5 +1,6 @@
-/* rows_format: what a file format gives to the reader of rows. Private to data/rows*.c: rows.c opens a
- * file, finds the wanted columns and checks every cell; a format only cuts the file into cells.
+/* rows_format: what a file format gives to the reader of rows. Private to data/rows*.c: rows.c
+ * opens a file, finds the wanted columns and checks every cell; a format only cuts the file into
+ * cells.
  *
  * Adding a format: one file with one gf_rows_format, one line in rows.c's table of endings. */
 #ifndef GF_DATA_ROWS_FORMAT_H

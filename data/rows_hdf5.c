@@ -1,10 +1,12 @@
-/* Rows from HDF5 tables, in two forms: 1-D datasets of one length in one group, each a column of its
- * name; or one 1-D dataset of a compound type, each member a column (a NumPy structured array, a
- * pandas table). The group is the root, or the only group below it if the root holds no dataset.
+/* Rows from HDF5 tables, in two forms: 1-D datasets of one length in one group, each a column of
+ * its name; or one 1-D dataset of a compound type, each member a column (a NumPy structured array,
+ * a pandas table). The group is the root, or the only group below it if the root holds no dataset.
  *
- * A column's cells are strings, fixed or variable in length, ASCII or UTF-8. Rows are read a block at
- * a time; a block's variable strings go into one heap of 16 MiB, and a block that does not fit is
- * read again with half the rows. HDF5's own error messages are off while we call it. */
+ * A column's cells are strings, fixed or variable in length, ASCII or UTF-8. Rows are read a block
+ * at a time; a block's variable strings go into one heap of 16 MiB, and a block that does not fit
+ * is read again with half the rows. HDF5's own error messages are off while we call it.
+ *
+ * All of this runs in a process of its own, see data/rows_child.c. */
 #include "data/rows_format.h"
 
 #include "core/io.h"
@@ -49,7 +51,8 @@ static bool fail_column(const gf_rows *r, int64_t i, gf_err *e, const char *what
     return gf_fail(e, GF_E_INVALID, "%s: column \"%s\" %s", r->place, r->field[i], what);
 }
 
-/* HDF5 takes memory for variable strings from here; it is given back all at once, by the next block. */
+/* HDF5 takes memory for variable strings from here; it is given back all at once, by the next
+ * block. */
 static void *take_from_heap(size_t size, void *context) {
     h5_table *t = context;
     char *p = t->heap + t->heap_used;
@@ -82,7 +85,8 @@ static bool link_name(hid_t group, hsize_t i, char **name, gf_err *e) {
     return true;
 }
 
-/* Adds the datasets of t->group as columns; *below is its only group, 0 if there are none or several. */
+/* Adds the datasets of t->group as columns; *below is its only group, 0 if there are none or
+ * several. */
 static bool list_datasets(gf_rows *r, hid_t *below, gf_err *e) {
     const h5_table *t = r->state;
     H5G_info_t info;
@@ -234,8 +238,9 @@ static bool open_column(gf_rows *r, int64_t i, gf_err *e) {
     return ok;
 }
 
-/* A few bytes can claim any number of rows. deflate, the strongest usual filter, makes data 1032 times
- * smaller at most; beyond that, and a million rows never written, the file is not meant to be read. */
+/* A few bytes can claim any number of rows. deflate, the strongest usual filter, makes data 1032
+ * times smaller at most; beyond that, and a million rows never written, the file is not meant to be
+ * read. */
 static bool check_row_count(const gf_rows *r, gf_err *e) {
     const h5_table *t = r->state;
     if (t->rows <= 1000000 || (hsize_t)t->rows / 1032 <= t->stored) return true;
