@@ -1,5 +1,5 @@
-/* Label dictionaries and data sets, with a stand-in for the tokenizer: [CLS] is 1, [SEP] 2, and each
- * byte a piece of its own value, 'x' being unknown. */
+/* Label dictionaries and data sets, with a stand-in for the tokenizer: [CLS] is 1, [SEP] 2, and
+ * each byte a piece of its own value, 'x' being unknown. */
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/dataset.h"
