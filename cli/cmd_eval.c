@@ -86,7 +86,8 @@ static bool has_column(const evaluation *v, const char *name) {
     return false;
 }
 
-/* A header decides for all rows: tasks whose column it lacks are left out, unless --label names it. */
+/* A header decides for all rows: a task whose column it lacks is left out, unless --label names
+ * it. */
 static bool choose_fields(evaluation *v, const gf_args *a, gf_err *e) {
     if (!(v->columns = gf_rows_columns(v->path, &v->n_columns, e))) return false;
     for (int64_t h = 0; gf_rows_has_header(v->path) && h < v->runner.model.n_heads; h++) {

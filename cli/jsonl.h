@@ -1,4 +1,4 @@
-/* jsonl: JSON Lines as text, a piece at a time; faster than trees, and any bytes give valid JSON. */
+/* jsonl: JSON Lines as text, a piece at a time; quicker than trees, and any bytes are allowed. */
 #ifndef GF_CLI_JSONL_H
 #define GF_CLI_JSONL_H
 

@@ -24,7 +24,7 @@ typedef struct gf_runner {
     int64_t max_rows;   /* texts encoded at once */
 } gf_runner;
 
-/* path NULL: a GF_E_USAGE that asks for --model. r must be zeroed; close it also after a failure. */
+/* path NULL: a GF_E_USAGE that asks for --model. r must be zeroed; close it after a failure too. */
 bool gf_runner_open(gf_runner *r, const char *path, gf_runner_use use, const gf_args *a, gf_err *e);
 void gf_runner_close(gf_runner *r);
 

@@ -7,9 +7,9 @@
  *             for (int64_t i = 0; i < t.window.rows; i++) ... gf_texts_embedding(&t, i) ...
  *     gf_texts_close(&t);
  *
- * Texts come from the command line's words, from --input, or from standard input if neither is given.
- * A window is at most GF_TEXTS_ROWS of them, so that memory does not grow with the input; inside it
- * they are encoded longest first, and stand in the order of the input again afterwards. */
+ * Texts come from the command line's words, from --input, or else from standard input. A window is
+ * at most GF_TEXTS_ROWS of them, so that memory does not grow with the input; inside it they are
+ * encoded longest first, and stand in the order of the input again afterwards. */
 #ifndef GF_CLI_TEXTS_H
 #define GF_CLI_TEXTS_H
 

@@ -53,8 +53,8 @@ static bool add_tsv(gf_vectors *v, int64_t rows, const gf_real *x, gf_err *e) {
 
 /* ---- NumPy's format 1.0 (numpy.lib.format) ---- */
 
-/* Its header holds the number of rows, which is known last: a file gets it then, over the one it was
- * begun with; for a pipe everything waits in v->text. 128 bytes hold any two numbers. */
+/* Its header holds the number of rows, which is known last: a file gets it then, over the one it
+ * was begun with; for a pipe everything waits in v->text. 128 bytes hold any two numbers. */
 enum { NPY_HEADER = 128, NPY_PREFIX = 10 };
 
 static bool make_npy_header(const gf_vectors *v, char header[NPY_HEADER + 1], gf_err *e) {

@@ -5,8 +5,8 @@
  *     while (ok && ...) ok = gf_vectors_add(&v, rows, x, e);
  *     ok = gf_vectors_finish(&v, ok, e);
  *
- * A file is written as FILE.tmp and renamed when all is in it, so that FILE is never half a result; a
- * device or a pipe is written as it is. */
+ * A file is written as FILE.tmp and renamed when all is in it, so that FILE is never half a result;
+ * a device or a pipe is written as it is. */
 #ifndef GF_CLI_VECTORS_H
 #define GF_CLI_VECTORS_H
 
@@ -27,8 +27,8 @@ typedef struct gf_vectors {
     gf_text text; /* of one row; of a whole .npy for a pipe */
 } gf_vectors;
 
-/* The format by --format, else by the ending of --output, else JSON Lines. GF_E_USAGE for an unknown
- * one and for bytes to a terminal. */
+/* The format by --format, else by the ending of --output, else JSON Lines. GF_E_USAGE for an
+ * unknown one and for bytes to a terminal. */
 bool gf_vectors_choose(gf_vectors *v, const gf_args *a, gf_err *e);
 bool gf_vectors_start(gf_vectors *v, int64_t width, gf_err *e);
 /* x [rows, width]. */
