@@ -3,7 +3,6 @@
 CC      ?= gcc
 BUILD   ?= build
 SAN     ?=
-REAL    ?=
 PREFIX  ?= /usr/local
 ROOMS   := core autograd model optim data checkpoints recipes
 
@@ -15,10 +14,6 @@ override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
-endif
-
-ifneq ($(REAL),)
-override CFLAGS += -DGF_REAL=$(REAL)
 endif
 
 # One kernel file per instruction set; only these see its flags, so the rest runs anywhere.
