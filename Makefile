@@ -12,7 +12,8 @@ WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -W
 override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude \
            $(shell pkg-config --cflags openblas hdf5 libcjson libutf8proc)
 ifneq ($(SAN),)
-override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
+           -O1 -fno-var-tracking # a sanitized -O2 build of the kernels takes minutes
 LDFLAGS += -fsanitize=$(SAN)
 endif
 

@@ -88,6 +88,19 @@ static void show_step(void *context, const gf_step_view *v) {
     s->line_shown = s->live;
 }
 
+static void show_encoding(void *context, int64_t done, int64_t rows) {
+    gf_screen *s = context;
+    double now = gf_seconds();
+    if (s->quiet || !s->live || (now - s->last_draw < 1.0 / REDRAWS_A_SECOND && done < rows))
+        return;
+    s->last_draw = now;
+    fprintf(stderr, "\r\033[Kencoding texts: %lld of %lld (%.0f %%)", (long long)done,
+            (long long)rows, 100 * (double)done / (double)rows);
+    fflush(stderr);
+    s->line_shown = done < rows;
+    if (done == rows) fputs("\r\033[K", stderr);
+}
+
 static void show_phase(void *context, const gf_recipe *r, const gf_phase *p) {
     gf_screen *s = context;
     if (s->quiet) return;
@@ -142,5 +155,5 @@ static gf_code stop(void *context) {
 }
 
 gf_watch gf_screen_watch(gf_screen *s) {
-    return (gf_watch){s, show_phase, show_step, show_evaluation, show_end, stop};
+    return (gf_watch){s, show_phase, show_step, show_encoding, show_evaluation, show_end, stop};
 }
