@@ -25,7 +25,8 @@
  *
  * Refused by name with GF_E_MODEL: normalisers, pre-tokenizers, models, decoders, post-processors
  * and tokenizer classes other than BERT's; a vocabulary without [UNK], [CLS] or [SEP]; ids that are
- * out of bounds, taken twice, or other than the Hugging Face library would give; malformed files. */
+ * out of bounds, taken twice, or other than the Hugging Face library would give; malformed files.
+ */
 #ifndef GF_DATA_WORDPIECE_H
 #define GF_DATA_WORDPIECE_H
 

@@ -8,8 +8,8 @@
  *     graft_close(m);
  *
  * Errors are values: a function that fails returns NULL or 0 and fills *e, which may be NULL. The
- * library never prints and never exits. One model may be used from several threads: calls on it wait
- * for each other. Link with -lgraft. */
+ * library never prints and never exits. One model may be used from several threads: calls on it
+ * wait for each other. Link with -lgraft. */
 #ifndef GRAFT_H
 #define GRAFT_H
 
@@ -29,8 +29,8 @@ typedef struct graft_error {
 /* GRAFT_VERSION of the library that runs. */
 const char *graft_version(void);
 
-/* Opens a Hugging Face or sentence-transformers BERT folder, a run folder or a checkpoint. threads 0:
- * all processors. Close with graft_close(). */
+/* Opens a Hugging Face or sentence-transformers BERT folder, a run folder or a checkpoint. threads
+ * 0: all processors. Close with graft_close(). */
 graft_model *graft_open(const char *path, int threads, graft_error *e);
 void graft_close(graft_model *m); /* NULL is fine */
 
