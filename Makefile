@@ -65,6 +65,9 @@ $(BUILD)/tests/test_ops_double: tests/test_ops.c $(DOUBLE)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) -DGF_REAL=double $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
+# Where tests put their files: memory, where there is a file system in it, since many sync each file.
+$(BUILD)/tests/%.o: override CFLAGS += -DSCRATCH='"$(if $(wildcard /dev/shm),/dev/shm,/tmp)"'
+
 # Each tests/test_X.c is one cmocka program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a
 	$(call say,LINK)

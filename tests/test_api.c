@@ -19,7 +19,7 @@
 
 enum { N = 5, H = 24 };
 static const char *const texts[N] = {"a", "the food was good", "", "audio", "the food was good"};
-static char folder[] = "/tmp/graft-api-XXXXXX";
+static char folder[] = SCRATCH "/graft-api-XXXXXX";
 
 /* The golden model with its two heads, as one folder. */
 static int make_model(void **state) {

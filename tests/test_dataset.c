@@ -35,7 +35,7 @@ bool gf_tokenizer_encode(const gf_tokenizer *t, const char *text, size_t size, i
     return ok && add_id(ids, 2, e);
 }
 
-static char folder[] = "/tmp/graft-dataset-XXXXXX";
+static char folder[] = SCRATCH "/graft-dataset-XXXXXX";
 
 static int make_folder(void **state) {
     (void)state;

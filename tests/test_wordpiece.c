@@ -158,7 +158,7 @@ static void test_truncation(void **state) {
 }
 
 static char *make_folder(void) {
-    char *path = gf_strdup("/tmp/graft-test-XXXXXX", NULL);
+    char *path = gf_strdup(SCRATCH "/graft-test-XXXXXX", NULL);
     assert_non_null(mkdtemp(path));
     return path;
 }
