@@ -3,7 +3,6 @@
 CC      ?= gcc
 BUILD   ?= build
 SAN     ?=
-REAL    ?=
 PREFIX  ?= /usr/local
 ROOMS   := core autograd model optim data checkpoints recipes
 
@@ -13,12 +12,9 @@ WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -W
 override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude \
            $(shell pkg-config --cflags openblas hdf5 libcjson libutf8proc)
 ifneq ($(SAN),)
-override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
+           -O1 -fno-var-tracking # a sanitized -O2 build of the kernels takes minutes
 LDFLAGS += -fsanitize=$(SAN)
-endif
-
-ifneq ($(REAL),)
-override CFLAGS += -DGF_REAL=$(REAL)
 endif
 
 # One kernel file per instruction set; only these see its flags, so the rest runs anywhere.
@@ -68,6 +64,9 @@ $(BUILD)/tests/test_ops_double: tests/test_ops.c $(DOUBLE)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) -DGF_REAL=double $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+
+# Where tests put their files: memory, where there is a file system in it, since many sync each file.
+$(BUILD)/tests/%.o: override CFLAGS += -DSCRATCH='"$(if $(wildcard /dev/shm),/dev/shm,/tmp)"'
 
 # Each tests/test_X.c is one cmocka program.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a

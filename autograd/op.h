@@ -1,7 +1,8 @@
 /* op: what an operation of the tape is. One struct in one file op_NAME.c and one line in ops.def;
  * the generic test (tests/test_ops.c) picks it up. docs/op-howto.md walks through adding one.
  *
- * T rows of packed tokens, B sequences, H hidden width; sequence b is rows [start[b], start[b+1]). */
+ * T rows of packed tokens, B sequences, H hidden width; sequence b is rows start[b] up to
+ * start[b + 1]. */
 #ifndef GF_AUTOGRAD_OP_H
 #define GF_AUTOGRAD_OP_H
 

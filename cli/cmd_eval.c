@@ -161,7 +161,7 @@ static bool run(gf_args *a, gf_err *e) {
     evaluation v = {.path = a->words[1]};
     gf_runner *r = &v.runner;
     bool ok = gf_runner_open(r, a->words[0], GF_RUNNER_PREDICTS, a, e) && read_data(&v, a, e) &&
-              gf_evaluate(&v.metrics, &r->engine, &r->model, &v.data, NULL, r->max_rows, e) &&
+              gf_evaluate(&v.metrics, &r->engine, &r->model, &v.data, NULL, r->max_rows, NULL, e) &&
               (a->json ? print_json : print_tables)(&v.metrics, a->out, e);
     close_evaluation(&v);
     return ok;

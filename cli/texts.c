@@ -103,7 +103,8 @@ static bool check_finite(const gf_texts *t, gf_err *e) {
 
 bool gf_texts_embed(gf_texts *t, gf_err *e) {
     gf_runner *r = &t->runner;
-    return gf_features_make(&t->embeddings, &r->engine, &r->model, &t->window, r->max_rows, e) &&
+    return gf_features_make(&t->embeddings, &r->engine, &r->model, &t->window, r->max_rows, NULL,
+                            e) &&
            check_finite(t, e);
 }
 

@@ -46,20 +46,21 @@ static bool add_rates(gf_text *t, const gf_step_view *v, gf_err *e) {
     return ok && gf_text_add(t, e, "  ");
 }
 
+/* What matters most comes first: a narrow terminal cuts the end off. */
 static bool write_line(gf_text *t, const gf_step_view *v, gf_err *e) {
     char left[24];
-    bool ok = gf_text_add(t, e, "%s %lld/%lld  step %lld/%lld  ", v->phase->recipe->name,
+    bool ok = gf_text_add(t, e, "%s %lld/%lld  step %lld/%lld  %s left  ", v->phase->recipe->name,
                           (long long)v->phase->index + 1, (long long)v->recipe->n_phases,
-                          (long long)v->at->phase_update, (long long)v->phase->updates);
+                          (long long)v->at->phase_update, (long long)v->phase->updates,
+                          duration(v->seconds_left, left));
     for (int64_t i = 0; ok && i < v->recipe->n_tasks; i++) {
         ok = gf_text_add(t, e, "%s ", v->recipe->tasks[i].name);
         ok = ok && (isnan(v->mean_loss[i]) ? gf_text_add(t, e, "-  ")
                                            : gf_text_add(t, e, "%.4f  ", v->mean_loss[i]));
     }
     return ok && add_rates(t, v, e) &&
-           gf_text_add(t, e, "%.0f %s/s  %.0f MiB  %s left", v->tokens_per_second,
-                       v->update->tokens ? "tokens" : "rows", peak_mebibytes(),
-                       duration(v->seconds_left, left));
+           gf_text_add(t, e, "%.0f %s/s  %.0f MiB", v->tokens_per_second,
+                       v->update->tokens ? "tokens" : "rows", peak_mebibytes());
 }
 
 /* Cuts to the terminal's width, never inside a character of UTF-8. */
@@ -88,6 +89,19 @@ static void show_step(void *context, const gf_step_view *v) {
     s->line_shown = s->live;
 }
 
+static void show_encoding(void *context, int64_t done, int64_t rows) {
+    gf_screen *s = context;
+    double now = gf_seconds();
+    if (s->quiet || !s->live || (now - s->last_draw < 1.0 / REDRAWS_A_SECOND && done < rows))
+        return;
+    s->last_draw = now;
+    fprintf(stderr, "\r\033[Kencoding texts: %lld of %lld (%.0f %%)", (long long)done,
+            (long long)rows, 100 * (double)done / (double)rows);
+    fflush(stderr);
+    s->line_shown = done < rows;
+    if (done == rows) fputs("\r\033[K", stderr);
+}
+
 static void show_phase(void *context, const gf_recipe *r, const gf_phase *p) {
     gf_screen *s = context;
     if (s->quiet) return;
@@ -97,7 +111,7 @@ static void show_phase(void *context, const gf_recipe *r, const gf_phase *p) {
     if (!p->trains)
         fputs("nothing trains, so it only evaluates\n", stderr);
     else
-        fprintf(stderr, "%lld epochs of %lld updates%s\n", (long long)p->recipe->epochs,
+        fprintf(stderr, "epochs %lld, updates in each %lld%s\n", (long long)p->recipe->epochs,
                 (long long)p->updates_per_epoch,
                 p->encoder_frozen ? "; the encoder stands still, encoding the texts once" : "");
 }
@@ -142,5 +156,5 @@ static gf_code stop(void *context) {
 }
 
 gf_watch gf_screen_watch(gf_screen *s) {
-    return (gf_watch){s, show_phase, show_step, show_evaluation, show_end, stop};
+    return (gf_watch){s, show_phase, show_step, show_encoding, show_evaluation, show_end, stop};
 }

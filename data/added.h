@@ -34,8 +34,7 @@ typedef struct gf_added_list {
     int64_t count, capacity;
 } gf_added_list;
 
-/* Adds a copy of the token (its pattern stays empty); its content must be in UTF-8 and not empty.
- */
+/* Adds a copy of the token, whose content is in UTF-8 and not empty; its pattern stays empty. */
 bool gf_added_add(gf_added_list *l, const gf_added *token, gf_err *e);
 gf_added *gf_added_find(const gf_added_list *l, const char *content);
 void gf_added_free(gf_added_list *l);

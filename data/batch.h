@@ -4,8 +4,8 @@
  *     int64_t *order = gf_alloc_array(d->rows, sizeof *order, e);
  *     gf_order_make(order, d, 32, true, seed, phase, epoch, e);
  *     for (int64_t i = 0; i < d->rows; i += 32)
- *         gf_batch_fill(&b, d, order + i, d->rows - i < 32 ? d->rows - i : 32, e);      (a step on
- * b) gf_batch_free(&b);
+ *         gf_batch_fill(&b, d, order + i, d->rows - i < 32 ? d->rows - i : 32, e);   (step)
+ *     gf_batch_free(&b);
  *
  * Only the last batch of an epoch may be short. A batch is its sequences' tokens one behind the
  * other, never padded: padding costs 1.8 to 3.5 times the work at usual spreads of length. */

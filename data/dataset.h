@@ -5,8 +5,8 @@
  *     gf_dataset d = {0};
  *     if (!gf_dataset_learn_labels("train.jsonl", tasks, 1, e) ||
  *         !gf_dataset_read(&d, "train.jsonl", "text", tasks, 1, tokenizer, 128, e)) goto done;
- *     ... d.ids.id[d.start[i] .. d.start[i + 1]) are the tokens of row i, d.label[0][i] its class
- * ... gf_dataset_free(&d);
+ *     ... row i: tokens d.ids.id[d.start[i] .. d.start[i + 1]), class d.label[0][i] ...
+ *     gf_dataset_free(&d);
  *
  * The texts themselves are not kept. A file without rows is GF_E_INVALID, and so is a label that is
  * no string, is empty in JSON, or is not one of the task's classes; the sentence names file and

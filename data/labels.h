@@ -22,8 +22,8 @@ typedef struct gf_labels {
     bool fixed;
 } gf_labels;
 
-/* Adds a copy behind the others unless it is there already. A name with a 0 byte is GF_E_INVALID.
- */
+/* Adds a copy behind the others unless it is there already. A name with a 0 byte is
+ * GF_E_INVALID. */
 bool gf_labels_add(gf_labels *l, const char *name, size_t size, gf_err *e);
 /* Sorts names[] by bytes, which changes the classes' numbers. */
 void gf_labels_sort(gf_labels *l);

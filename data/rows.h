@@ -67,8 +67,7 @@ void gf_rows_close(gf_rows *r);
 /* The columns of a file in their order, read from its head: the header, for JSON Lines the keys of
  * the first row, none for plain text. Free with gf_io_free_names(). */
 char **gf_rows_columns(const char *path, int64_t *count, gf_err *e);
-/* True for CSV, TSV and HDF5: the columns are fixed, and one that is missing is missing in every
- * row. */
+/* True for CSV, TSV and HDF5: a column that is missing is missing in every row. */
 bool gf_rows_has_header(const char *path);
 /* The column whose name is nearest to this one, for "did you mean"; NULL if none is near or the
  * file cannot be read. Free with gf_free(). */

@@ -21,6 +21,16 @@
 
 enum { BUFFER = 1 << 16, MEMORY = 1 << 30 };
 
+/* The parent's side. */
+typedef struct child {
+    pid_t pid;
+    int fd;
+    gf_text *cell; /* [n_fields] the row's strings */
+    bool ended;
+    size_t first, end;
+    char buffer[BUFFER]; /* bytes first .. end are not yet taken */
+} child;
+
 /* ---- the child ---- */
 
 typedef struct sender {
@@ -105,7 +115,8 @@ static void run_child(const gf_rows *parent, int fd) {
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) signal(crashes[i], SIG_DFL);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
-    close(STDERR_FILENO); /* where the C library would report a broken heap */
+    close(((const child *)parent->state)->fd); /* so that the pipe breaks when the parent ends */
+    close(STDERR_FILENO);                      /* where the C library would report a broken heap */
     bound_memory();
     r.format = &gf_rows_hdf5_direct;
     r.state = NULL;
@@ -114,15 +125,6 @@ static void run_child(const gf_rows *parent, int fd) {
 }
 
 /* ---- the parent ---- */
-
-typedef struct child {
-    pid_t pid;
-    int fd;
-    gf_text *cell; /* [n_fields] the row's strings */
-    bool ended;
-    size_t first, end;
-    char buffer[BUFFER]; /* bytes first .. end are not yet taken */
-} child;
 
 static bool open_child(gf_rows *r, gf_err *e) {
     int ends[2];

@@ -4,7 +4,9 @@
  *
  * A column's cells are strings, fixed or variable in length, ASCII or UTF-8. Rows are read a block
  * at a time; a block's variable strings go into one heap of 16 MiB, and a block that does not fit
- * is read again with half the rows. HDF5's own error messages are off while we call it. */
+ * is read again with half the rows. HDF5's own error messages are off while we call it.
+ *
+ * All of this runs in a process of its own, see data/rows_child.c. */
 #include "data/rows_format.h"
 
 #include "core/io.h"

@@ -112,14 +112,12 @@ static int32_t id_of(const gf_tokenizer *t, const char *token) {
     return a ? a->id : id;
 }
 
-/* An added token beyond the vocabulary must not sit on one of its ids, which holes make possible.
- */
+/* An added token beyond the vocabulary must not sit on one of its ids, as holes make possible. */
 static bool check_ids(const gf_tokenizer *t, const char *where, gf_err *e) {
     for (int64_t i = 0; i < t->added.count; i++) {
         const gf_added *a = &t->added.items[i];
         const char *token = gf_vocab_token_of(&t->vocab, a->id);
-        if ((token && strcmp(token, a->content) != 0) ||
-            (i > 0 && t->added.items[i - 1].id == a->id))
+        if (token && strcmp(token, a->content) != 0)
             return gf_fail(e, GF_E_MODEL, "%s: the added token \"%s\" has the id %d of another one",
                            where, a->content, a->id);
     }

@@ -107,8 +107,7 @@ static bool is_space(int32_t c) {
     return c <= 0x200A || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-/* Extension E begins 100 hex too late, as in the original (transformers, and all that copied it).
- */
+/* Extension E begins 100 hex too late, as in the original and all that copied it. */
 static bool is_chinese(int32_t c) {
     return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
            (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x20000 && c <= 0x2A6DF) ||

@@ -30,7 +30,8 @@ static bool keep(encoder *c, int32_t id) {
 }
 
 /* The longest piece at the front of `bytes`, its size in *length; -1 when there is none. One pass
- * hashes all prefixes, then they are looked up from the longest down. */
+ * hashes all prefixes, then they are looked up from the longest down (a prefix that ends within a
+ * character matches nothing, since all tokens are well-formed). */
 static int32_t longest_piece(const gf_tokenizer *t, const char *prefix, const char *bytes,
                              size_t size, size_t *length) {
     uint32_t hashes[4 * GF_LONGEST_WORD + 1];
@@ -40,9 +41,7 @@ static int32_t longest_piece(const gf_tokenizer *t, const char *prefix, const ch
     hashes[0] = gf_vocab_hash((uint32_t)GF_VOCAB_HASH, prefix, prefix_size);
     for (size_t i = 0; i < end; i++) hashes[i + 1] = gf_vocab_hash(hashes[i], bytes + i, 1);
     for (; end > 0; end--) {
-        int32_t id;
-        if (end < size && ((unsigned char)bytes[end] & 0xC0) == 0x80) continue;
-        id = gf_vocab_find_hashed(&t->vocab, hashes[end], prefix, prefix_size, bytes, end);
+        int32_t id = gf_vocab_find_hashed(&t->vocab, hashes[end], prefix, prefix_size, bytes, end);
         if (id < 0) continue;
         *length = end;
         return id;

@@ -23,9 +23,10 @@
  * added_tokens.json are read as well. Truncation and padding in tokenizer.json are ignored: they
  * are the caller's. Special tokens are added tokens where the vocabulary holds them.
  *
- * Refused by name with GF_E_MODEL: normalisers, pre-tokenizers, models, decoders and
- * post-processors other than BERT's; a vocabulary without [UNK], [CLS] or [SEP]; ids that are out
- * of bounds, taken twice, or other than the Hugging Face library would give; malformed files. */
+ * Refused by name with GF_E_MODEL: normalisers, pre-tokenizers, models, decoders, post-processors
+ * and tokenizer classes other than BERT's; a vocabulary without [UNK], [CLS] or [SEP]; ids that are
+ * out of bounds, taken twice, or other than the Hugging Face library would give; malformed files.
+ */
 #ifndef GF_DATA_WORDPIECE_H
 #define GF_DATA_WORDPIECE_H
 

@@ -4,23 +4,39 @@
 
 #include <string.h>
 
+typedef struct counting {
+    const gf_tell *tell;
+    int64_t done, all;
+} counting;
+
+static bool count_rows(counting *c, int64_t rows, gf_err *e) {
+    c->done += rows;
+    return !c->tell || c->tell->rows(c->tell->context, c->done, c->all, e);
+}
+
+typedef struct keeping {
+    gf_features *features;
+    counting count;
+} keeping;
+
 static bool keep_embeddings(void *context, const gf_batch *b, const gf_real *x, gf_err *e) {
-    gf_features *f = context;
-    (void)e;
+    keeping *k = context;
+    gf_features *f = k->features;
     for (int64_t i = 0; i < b->sequences; i++)
         memcpy(f->x + b->row[i] * f->width, x + i * f->width, (size_t)f->width * sizeof *x);
-    return true;
+    return count_rows(&k->count, b->sequences, e);
 }
 
 bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_dataset *d,
-                      int64_t max_rows, gf_err *e) {
+                      int64_t max_rows, const gf_tell *tell, gf_err *e) {
+    keeping k = {f, {tell, 0, d->rows}};
     int64_t count;
     f->rows = d->rows;
     f->width = m->config.hidden_size;
     if (!gf_mul_i64(f->rows, f->width, &count))
         return gf_fail(e, GF_E_NOMEM, "too many rows to keep their embeddings");
     if (!(f->x = gf_alloc_array(count, sizeof *f->x, e))) return false;
-    return gf_engine_sweep(n, m, d, max_rows, keep_embeddings, f, e);
+    return gf_engine_sweep(n, m, d, max_rows, keep_embeddings, &k, e);
 }
 
 void gf_features_free(gf_features *f) {
@@ -33,6 +49,7 @@ typedef struct scoring {
     gf_engine *engine;
     const gf_model *model;
     const gf_dataset *data;
+    counting count;
     int32_t *labels; /* [rows of a batch] */
     int64_t capacity;
 } scoring;
@@ -77,7 +94,7 @@ static bool score_batch(void *context, const gf_batch *b, const gf_real *x, gf_e
     scoring *s = context;
     for (int64_t h = 0; h < s->model->n_heads; h++)
         if (!score_task(s, h, b->sequences, b->row, x, e)) return false;
-    return true;
+    return count_rows(&s->count, b->sequences, e);
 }
 
 enum { FEATURE_ROWS = 1024 };
@@ -94,8 +111,8 @@ static bool score_features(scoring *s, const gf_features *f, gf_err *e) {
 }
 
 bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
-                 const gf_features *features, int64_t max_rows, gf_err *e) {
-    scoring s = {.metrics = out, .engine = n, .model = m, .data = d};
+                 const gf_features *features, int64_t max_rows, const gf_tell *tell, gf_err *e) {
+    scoring s = {.metrics = out, .engine = n, .model = m, .data = d, .count = {tell, 0, d->rows}};
     bool ok = gf_metrics_start(out, m, e);
     if (ok && features && features->x)
         ok = score_features(&s, features, e);

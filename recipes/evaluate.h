@@ -15,13 +15,20 @@ typedef struct gf_features {
     int64_t rows, width;
 } gf_features;
 
+/* Called as rows are encoded; false with *e set stops the work. */
+typedef struct gf_tell {
+    bool (*rows)(void *context, int64_t done, int64_t all, gf_err *e);
+    void *context;
+} gf_tell;
+
+/* tell may be NULL. */
 bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_dataset *d,
-                      int64_t max_rows, gf_err *e);
+                      int64_t max_rows, const gf_tell *tell, gf_err *e);
 void gf_features_free(gf_features *f);
 
 /* Fills *out (started here, freed by the caller) for the heads of the model over d, whose task i is
  * the model's head i. features with x NULL: texts are encoded, at most max_rows at once. */
 bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
-                 const gf_features *features, int64_t max_rows, gf_err *e);
+                 const gf_features *features, int64_t max_rows, const gf_tell *tell, gf_err *e);
 
 #endif

@@ -37,13 +37,13 @@ bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
            gf_blocks_cut(&p->blocks, &r->model.params, e);
 }
 
-bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_err *e) {
+bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e) {
     int64_t each = r->model.config.hidden_size * (int64_t)sizeof(gf_real);
     if (!p->encoder_frozen || (r->train.rows + r->dev.rows) * each > r->recipe->cache_mb << 20)
         return true;
-    if (p->trains && !gf_features_make(&p->train, n, &r->model, &r->train, GF_EVAL_ROWS, e))
+    if (p->trains && !gf_features_make(&p->train, n, &r->model, &r->train, GF_EVAL_ROWS, tell, e))
         return false;
-    return !r->dev.rows || gf_features_make(&p->dev, n, &r->model, &r->dev, GF_EVAL_ROWS, e);
+    return !r->dev.rows || gf_features_make(&p->dev, n, &r->model, &r->dev, GF_EVAL_ROWS, tell, e);
 }
 
 void gf_phase_end(gf_phase *p) {

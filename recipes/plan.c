@@ -174,7 +174,7 @@ static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
         ok = ok && gf_text_add(out, e, "nothing trains: it evaluates only\n");
     else
         ok = ok &&
-             gf_text_add(out, e, "%lld epochs of %lld updates, %lld x %lld rows each\n",
+             gf_text_add(out, e, "epochs %lld, updates in each %lld, of %lld x %lld rows\n",
                          (long long)p->recipe->epochs, (long long)p->updates_per_epoch,
                          (long long)c->accumulate, (long long)c->batch_size) &&
              gf_text_add(out, e, "  schedule %s, warm-up %lld of %lld updates\n",

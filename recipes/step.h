@@ -32,7 +32,7 @@ bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
 bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
 /* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb.
  */
-bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_err *e);
+bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e);
 void gf_phase_end(gf_phase *p);
 /* The largest learning rate of the groups that rule `rule` of the phase made, before the schedule.
  */

@@ -22,6 +22,8 @@ typedef struct trainer {
     gf_update update;
     gf_metrics dev, before; /* the last two evaluations */
     int64_t *order;         /* [train.rows] rows of the present epoch */
+    int64_t saved_step;     /* of the newest checkpoint, -1 if none */
+    gf_tell tell;
 } trainer;
 
 static double select_value(const gf_recipe *c, const gf_metrics *m) {
@@ -60,6 +62,30 @@ static bool keep_if_best(trainer *t, double value, bool *is_best, gf_err *e) {
     return gf_run_folder_save_best(&t->folder, &t->run, &t->at, e);
 }
 
+static bool save(trainer *t, gf_err *e) {
+    t->saved_step = t->at.step;
+    return gf_run_folder_save(&t->folder, &t->run, &t->at, e);
+}
+
+/* False with GF_E_SIGINT or GF_E_SIGTERM when the caller wants to stop; the run is saved. */
+static bool go_on(trainer *t, gf_err *e) {
+    gf_code code = t->o->watch.stop ? t->o->watch.stop(t->o->watch.context) : GF_OK;
+    if (code == GF_OK) return true;
+    if (t->at.step == 0)
+        return gf_fail(e, code, "%s: interrupted before the first step; start again with --force",
+                       t->folder.path);
+    if (t->at.step != t->saved_step && !save(t, e)) return false;
+    return gf_fail(e, code, "%s: interrupted at step %lld and saved; go on with graft resume %s",
+                   t->folder.path, (long long)t->at.step, t->folder.path);
+}
+
+/* Called while texts are encoded, which can take minutes. */
+static bool tell_rows(void *context, int64_t done, int64_t all, gf_err *e) {
+    trainer *t = context;
+    if (t->o->watch.encoding) t->o->watch.encoding(t->o->watch.context, done, all);
+    return go_on(t, e);
+}
+
 static bool evaluate(trainer *t, gf_err *e) {
     gf_eval_view v = {.recipe = t->recipe, .phase = &t->phase, .at = &t->at};
     if (!t->run.dev.rows) return keep_if_best(t, 0, &v.is_best, e);
@@ -67,7 +93,7 @@ static bool evaluate(trainer *t, gf_err *e) {
     t->before = t->dev;
     t->dev = (gf_metrics){0};
     if (!gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev, &t->phase.dev, GF_EVAL_ROWS,
-                     e))
+                     &t->tell, e))
         return false;
     v.dev = &t->dev;
     v.before = t->before.n_tasks ? &t->before : NULL;
@@ -89,16 +115,7 @@ static bool step(trainer *t, gf_err *e) {
     if (t->o->watch.step) t->o->watch.step(t->o->watch.context, &v);
     if (v.logged && !gf_journal_write_step(&t->journal, &t->folder, &v, e)) return false;
     if (t->recipe->save_every == 0 || t->at.step % t->recipe->save_every != 0) return true;
-    return gf_run_folder_save(&t->folder, &t->run, &t->at, e);
-}
-
-/* False with GF_E_SIGINT or GF_E_SIGTERM when the caller wants to stop; the run is saved. */
-static bool go_on(trainer *t, gf_err *e) {
-    gf_code code = t->o->watch.stop ? t->o->watch.stop(t->o->watch.context) : GF_OK;
-    if (code == GF_OK) return true;
-    if (!gf_run_folder_save(&t->folder, &t->run, &t->at, e)) return false;
-    return gf_fail(e, code, "%s: interrupted at step %lld and saved; go on with graft resume %s",
-                   t->folder.path, (long long)t->at.step, t->folder.path);
+    return save(t, e);
 }
 
 static bool run_epoch(trainer *t, gf_err *e) {
@@ -111,13 +128,13 @@ static bool run_epoch(trainer *t, gf_err *e) {
     if (!evaluate(t, e)) return false;
     t->at.update = 0;
     t->at.epoch++;
-    return gf_run_folder_save(&t->folder, &t->run, &t->at, e) && go_on(t, e);
+    return save(t, e) && go_on(t, e);
 }
 
 static bool run_phase(trainer *t, gf_err *e) {
     if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, e)) return false;
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
-    if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, e)) return false;
+    if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e)) return false;
     gf_journal_restart(&t->journal, t->recipe);
     while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over) {
         if (!run_epoch(t, e)) return false;
@@ -165,10 +182,11 @@ static bool finish(trainer *t, gf_err *e) {
     char *folder = gf_io_join(t->folder.path, "model", e);
     bool ok = folder && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
     if (t->run.dev.rows)
-        ok = ok && gf_evaluate(&dev, &t->engine, &t->run.model, &t->run.dev, NULL, GF_EVAL_ROWS, e);
+        ok = ok && gf_evaluate(&dev, &t->engine, &t->run.model, &t->run.dev, NULL, GF_EVAL_ROWS,
+                               &t->tell, e);
     if (t->run.test.rows)
-        ok = ok &&
-             gf_evaluate(&test, &t->engine, &t->run.model, &t->run.test, NULL, GF_EVAL_ROWS, e);
+        ok = ok && gf_evaluate(&test, &t->engine, &t->run.model, &t->run.test, NULL, GF_EVAL_ROWS,
+                               &t->tell, e);
     ok = ok && write_metrics(t, &dev, &test, e);
     if (ok && t->o->watch.finished)
         t->o->watch.finished(t->o->watch.context, dev.n_tasks ? &dev : NULL,
@@ -227,8 +245,10 @@ static void close_run(trainer *t) {
 }
 
 bool gf_train(const gf_recipe *recipe, const gf_trainer_options *o, gf_err *e) {
-    trainer t = {.recipe = recipe, .o = o};
-    bool ok = open_run(&t, e);
+    trainer t = {.recipe = recipe, .o = o, .saved_step = -1};
+    bool ok;
+    t.tell = (gf_tell){tell_rows, &t};
+    ok = open_run(&t, e);
     while (ok && t.at.phase < recipe->n_phases) {
         ok = run_phase(&t, e);
         if (ok) next_phase(&t.at);

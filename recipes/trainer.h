@@ -41,6 +41,8 @@ typedef struct gf_watch {
     void *context;
     void (*phase)(void *context, const gf_recipe *r, const gf_phase *p);
     void (*step)(void *context, const gf_step_view *v);
+    /* Texts are being encoded, for evaluation or because the encoder stands still. */
+    void (*encoding)(void *context, int64_t done, int64_t rows);
     void (*evaluated)(void *context, const gf_eval_view *v);
     void (*finished)(void *context, const gf_metrics *dev, const gf_metrics *test,
                      const char *folder);

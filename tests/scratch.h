@@ -14,7 +14,7 @@ static char folder[64]; /* a fresh one for the whole program */
 
 static inline int make_scratch(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/graft-core-XXXXXX");
+    snprintf(folder, sizeof folder, SCRATCH "/graft-core-XXXXXX");
     return mkdtemp(folder) ? 0 : -1;
 }
 

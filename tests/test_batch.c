@@ -120,7 +120,8 @@ static int64_t count_equal(const int64_t *a, const int64_t *b) {
     return equal;
 }
 
-/* Two independent permutations agree in one place on average (Poisson): over 10 practically never. */
+/* Two independent permutations agree in one place on average (Poisson): over 10 practically
+ * never. */
 static void orders_depend_on_seed_phase_and_epoch(void **state) {
     static int64_t a[ROWS], b[ROWS];
     (void)state;

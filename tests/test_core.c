@@ -10,6 +10,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,13 +328,15 @@ static void shapes_count_without_overflow(void **state) {
 enum { PARTS = 100 };
 
 typedef struct job {
-    int runs[PARTS], threads;
-    bool strange_thread;
+    atomic_int runs[PARTS]; /* atomic, so that two at once count as two */
+    int threads;
+    atomic_bool strange_thread;
 } job;
 
 static void count_run(void *argument, int64_t part, int thread) {
     job *j = argument;
-    j->runs[part]++; /* a part runs once, so nobody else writes here */
+    for (volatile int i = 0; i < 100; i++) {} /* long enough for the others to join in */
+    j->runs[part]++;                          /* a part runs once, so nobody else writes here */
     if (thread < 0 || thread >= j->threads) j->strange_thread = true;
 }
 

@@ -1,5 +1,5 @@
-/* Label dictionaries and data sets, with a stand-in for the tokenizer: [CLS] is 1, [SEP] 2, and each
- * byte a piece of its own value, 'x' being unknown. */
+/* Label dictionaries and data sets, with a stand-in for the tokenizer: [CLS] is 1, [SEP] 2, and
+ * each byte a piece of its own value, 'x' being unknown. */
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/dataset.h"
@@ -35,7 +35,7 @@ bool gf_tokenizer_encode(const gf_tokenizer *t, const char *text, size_t size, i
     return ok && add_id(ids, 2, e);
 }
 
-static char folder[] = "/tmp/graft-dataset-XXXXXX";
+static char folder[] = SCRATCH "/graft-dataset-XXXXXX";
 
 static int make_folder(void **state) {
     (void)state;

@@ -22,7 +22,7 @@ static char tmp[64]; /* a folder of this process */
 
 static int make_tmp(void **state) {
     (void)state;
-    strcpy(tmp, "/tmp/graft_describe_XXXXXX");
+    strcpy(tmp, SCRATCH "/graft_describe_XXXXXX");
     return mkdtemp(tmp) ? 0 : -1;
 }
 

@@ -23,7 +23,7 @@ static char tmp[64]; /* a folder of this process */
 
 static int make_tmp(void **state) {
     (void)state;
-    strcpy(tmp, "/tmp/graft_folder_XXXXXX");
+    strcpy(tmp, SCRATCH "/graft_folder_XXXXXX");
     return mkdtemp(tmp) ? 0 : -1;
 }
 

@@ -78,17 +78,21 @@ static void reading_whole_files_has_a_limit(void **state) {
     memset(big, 'x', 300000);
     big[299999] = 0;
     write_file(path, big);
+    int64_t calls = gf_io_calls(), usual;
     read = gf_io_read_all(path, 299999, &size, &e);
+    usual = gf_io_calls() - calls;
     assert_non_null(read);
     assert_string_equal(read, big);
     gf_free(read);
     assert_null(gf_io_read_all(path, 299998, &size, &e));
     assert_int_equal(e.code, GF_E_MODEL);
     assert_non_null(strstr(e.text, "299998 bytes"));
+    calls = gf_io_calls();
     gf_io_fail_at(2, GF_FAULT_SHORT); /* a short read is no end of file */
     read = gf_io_read_all(path, 299999, &size, NULL);
     assert_true(gf_io_fault_fired());
     assert_int_equal(size, 299999);
+    assert_true(gf_io_calls() - calls > usual);
     gf_free(read);
     write_file(path, "");
     assert_file(path, "");

@@ -1,4 +1,5 @@
-/* Random numbers: the published vectors of PCG and Random123, jumps, and the normal distribution. */
+/* Random numbers: the published vectors of PCG and Random123, jumps, and the normal distribution.
+ */
 #include "core/rng.h"
 
 #include <math.h>

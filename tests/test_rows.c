@@ -1,19 +1,7 @@
 /* The readers of rows: every format gives the same table, and every rule of data/rows.h holds. */
-#include "core/io.h"
-#include "core/mem.h"
-#include "data/rows.h"
+#include "tests/rows_help.h"
 
-#include <hdf5.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#define DATA "tests/data/rows/"
 
 /* The table of tests/golden/make_rows.py; NULL: missing. */
 static const char *const table[][3] = {
@@ -25,81 +13,6 @@ static const char *const table[][3] = {
     {" leading and trailing ", "service", NULL},
 };
 enum { ROWS = 6 };
-static const char *const fields[] = {"text", "category", "sentiment"};
-
-/* ---- files written by a test ---- */
-
-static char folder[] = "/tmp/graft-rows-XXXXXX";
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    return !gf_io_remove_tree(folder, NULL);
-}
-
-static const char *write_bytes(const char *name, const void *bytes, size_t size) {
-    static char path[128];
-    gf_file *f;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_non_null(f = gf_io_create(path, NULL));
-    assert_true(gf_io_write(f, bytes, size, NULL));
-    assert_true(gf_io_close(f, NULL));
-    return path;
-}
-
-static const char *write_text(const char *name, const char *text) {
-    return write_bytes(name, text, strlen(text));
-}
-
-/* ---- reading to the end ---- */
-
-/* The rows read until the end or a failure, which is then in *e. */
-static int64_t count_rows(const char *path, const char *const *wanted, int64_t n, gf_err *e) {
-    gf_cell cells[4];
-    gf_rows *r = gf_rows_open(path, wanted, n, e);
-    int64_t count = 0;
-    int got = r ? 1 : -1;
-    while (got == 1 && (got = gf_rows_next(r, cells, e)) == 1) count++;
-    assert_int_equal(got < 0, e->code != GF_OK);
-    gf_rows_close(r);
-    return count;
-}
-
-static void refuses(const char *path, gf_code code, const char *sentence) {
-    gf_err e = {0};
-    char wanted[1024];
-    count_rows(path, fields, 2, &e);
-    snprintf(wanted, sizeof wanted, "%s%s", path, sentence);
-    assert_string_equal(e.text, wanted);
-    assert_int_equal(e.code, code);
-}
-
-static void has_bytes(const gf_cell *c, const char *bytes, size_t size) {
-    assert_int_equal(c->kind, GF_CELL_STRING);
-    assert_int_equal(c->size, size);
-    assert_memory_equal(c->text, bytes, size);
-}
-
-static void has_text(const gf_cell *c, const char *text) { has_bytes(c, text, strlen(text)); }
-
-/* Reads a file of one text column and checks its rows. */
-static void reads(const char *path, int64_t n, const char *const *texts) {
-    gf_err e = {0};
-    gf_cell c;
-    gf_rows *r = gf_rows_open(path, fields, 1, &e);
-    assert_non_null(r);
-    for (int64_t i = 0; i < n; i++) {
-        assert_int_equal(gf_rows_next(r, &c, &e), 1);
-        has_text(&c, texts[i]);
-    }
-    assert_int_equal(gf_rows_next(r, &c, &e), 0);
-    assert_int_equal(gf_rows_next(r, &c, &e), 0);
-    gf_rows_close(r);
-}
 
 /* ---- the same table from every format ---- */
 
@@ -409,150 +322,15 @@ static void texts_in_memory_are_rows(void **state) {
     gf_rows_close(r);
 }
 
-/* ---- HDF5 ---- */
-
-static void fails_on(const char *path, const char *const *wanted, gf_code code,
-                     const char *sentence) {
-    gf_err e = {0};
-    count_rows(path, wanted, 2, &e);
-    assert_string_equal(e.text, sentence);
-    assert_int_equal(e.code, code);
-}
-
-static void hdf5_tables_are_checked(void **state) {
-    const char *const grid[] = {"text", "grid"}, *const broken[] = {NULL, "broken"},
-                      *const number[] = {"id", "text"}, *const flag[] = {NULL, "flag"};
-    gf_err e = {0};
-    gf_cell cells[2];
-    gf_rows *r = gf_rows_open(DATA "unequal.h5", flag, 2, &e);
-    (void)state;
-    assert_int_equal(gf_rows_next(r, cells, &e), 1);
-    assert_int_equal(cells[0].kind, GF_CELL_MISSING);
-    assert_int_equal(cells[1].kind, GF_CELL_OTHER);
-    gf_rows_close(r);
-    fails_on(DATA "unequal.h5", fields, GF_E_INVALID,
-             DATA "unequal.h5: column \"category\" has 2 rows, another has 3; make them equal");
-    fails_on(DATA "unequal.h5", grid, GF_E_INVALID,
-             DATA "unequal.h5: column \"grid\" is not a 1-D dataset");
-    fails_on(DATA "unequal.h5", broken, GF_E_INVALID,
-             DATA
-             "unequal.h5:2: invalid UTF-8 at byte 2 of field \"broken\"; save the file as UTF-8");
-    fails_on(DATA "variable.h5", number, GF_E_INVALID,
-             DATA "variable.h5:1: field \"id\" is a number; texts are strings");
-    fails_on(DATA "empty.h5", fields, GF_E_INVALID,
-             DATA "empty.h5: it holds no table; 1-D datasets of strings in one group are wanted");
-    fails_on(DATA "hostile.h5", (const char *const[]){"text", NULL}, GF_E_INVALID,
-             DATA "hostile.h5: it claims 1000000000000000 rows in 0 bytes of data");
-    fails_on(DATA "outside.h5", (const char *const[]){"text", NULL}, GF_E_INVALID,
-             DATA "outside.h5: column \"text\" keeps its data outside the file; "
-                  "write it into the file");
-    fails_on(DATA "compound.hdf5", (const char *const[]){"text", "sentimnt"}, GF_E_INVALID,
-             DATA
-             "compound.hdf5: there is no column \"sentimnt\"; did you mean \"sentiment\"? (the "
-             "columns are \"id\", \"text\", \"category\", \"sentiment\", \"score\")");
-}
-
-static void hdf5_numbers_have_their_kind(void **state) {
-    const char *const wanted[] = {"text", "id", "score"};
-    gf_err e = {0};
-    gf_cell cells[3];
-    gf_rows *r = gf_rows_open(DATA "compound.hdf5", wanted, 3, &e);
-    (void)state;
-    assert_int_equal(gf_rows_next(r, cells, &e), 1);
-    assert_int_equal(cells[1].kind, GF_CELL_NUMBER);
-    assert_int_equal(cells[2].kind, GF_CELL_NUMBER);
-    assert_string_equal(cells[1].text, "a number");
-    gf_rows_close(r);
-}
-
-static void hdf5_is_read_block_by_block(void **state) {
-    gf_err e = {0};
-    gf_cell cells[2];
-    char text[16];
-    gf_rows *r = gf_rows_open(DATA "blocks.h5", fields, 2, &e);
-    (void)state;
-    for (int i = 0; i < 1000; i++) {
-        assert_int_equal(gf_rows_next(r, cells, &e), 1);
-        snprintf(text, sizeof text, "text %d", i);
-        has_text(&cells[0], text);
-        assert_int_equal(cells[1].kind, GF_CELL_MISSING);
-    }
-    assert_int_equal(gf_rows_next(r, cells, &e), 0);
-    assert_int_equal(gf_rows_next(r, cells, &e), 0);
-    gf_rows_close(r);
-}
-
-/* Two texts of 9 MiB do not fit into one block, one of 17 MiB into none. */
-static void hdf5_rows_may_be_long(void **state) {
-    const size_t sizes[] = {9 << 20, 1, 9 << 20, 17 << 20};
-    const char *texts[4];
-    char path[128];
-    hsize_t n = 4;
-    gf_err e = {0};
-    gf_cell c;
-    gf_rows *r;
-    hid_t file, space, type, set;
-    (void)state;
-    for (int i = 0; i < 4; i++) {
-        char *text = calloc(sizes[i] + 1, 1);
-        memset(text, 'a' + i, sizes[i]);
-        texts[i] = text;
-    }
-    snprintf(path, sizeof path, "%s/long.h5", folder);
-    file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    space = H5Screate_simple(1, &n, NULL);
-    type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, H5T_VARIABLE);
-    set = H5Dcreate2(file, "text", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    assert_true(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) >= 0);
-    H5Dclose(set), H5Tclose(type), H5Sclose(space), H5Fclose(file);
-    r = gf_rows_open(path, fields, 1, &e);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(gf_rows_next(r, &c, &e), 1);
-        has_bytes(&c, texts[i], sizes[i]);
-    }
-    assert_int_equal(gf_rows_next(r, &c, &e), -1);
-    assert_non_null(strstr(e.text, "long.h5:4: the row is longer than 16 MiB; split it"));
-    gf_rows_close(r);
-    for (int i = 0; i < 4; i++) free((void *)(uintptr_t)texts[i]);
-}
-
 /* ---- hostile files and failing calls ---- */
-
-/* A small generator of the test's own (Marsaglia 2003, xorshift). */
-static uint32_t draw(uint32_t *x) {
-    *x ^= *x << 13, *x ^= *x >> 17, *x ^= *x << 5;
-    return *x;
-}
-
-/* Changes a few bytes of a file, or cuts it, `times` times; the files that are then refused. */
-static int64_t mutate(const char *name, int times, uint32_t *x) {
-    const char special[] = "\",\t\n\r{}[]:\\\0\xff\xc3";
-    int64_t refused = 0;
-    for (int k = 0; k < times; k++) {
-        gf_err e = {0};
-        size_t size;
-        char *path = gf_format(NULL, DATA "%s", name);
-        char *bytes = gf_io_read_all(path, 1 << 20, &size, NULL);
-        for (uint32_t n = 1 + draw(x) % 4; n > 0; n--)
-            bytes[draw(x) % size] = draw(x) % 2 ? special[draw(x) % sizeof special] : (char)draw(x);
-        if (draw(x) % 4 == 0) size = draw(x) % size;
-        assert_true(count_rows(write_bytes(name, bytes, size), fields, 3, &e) < 100000);
-        refused += e.code != GF_OK;
-        gf_free(bytes);
-        gf_free(path);
-    }
-    return refused;
-}
 
 static void mutated_files_do_no_harm(void **state) {
     uint32_t x = 20240607;
     int64_t live = gf_mem_get_stats().live_blocks, refused;
     (void)state;
     refused = mutate("table.jsonl", 200, &x) + mutate("table.csv", 200, &x) +
-              mutate("table.tsv", 200, &x) + mutate("variable.h5", 100, &x) +
-              mutate("fixed.h5", 50, &x) + mutate("compound.hdf5", 50, &x);
-    assert_true(refused > 200 && refused < 800);
+              mutate("table.tsv", 200, &x);
+    assert_true(refused > 100 && refused < 600);
     assert_int_equal(gf_mem_get_stats().live_blocks, live);
 }
 
@@ -605,10 +383,6 @@ int main(void) {
         cmocka_unit_test(plain_text_keeps_every_line_and_byte),
         cmocka_unit_test(standard_input_is_plain_text),
         cmocka_unit_test(texts_in_memory_are_rows),
-        cmocka_unit_test(hdf5_tables_are_checked),
-        cmocka_unit_test(hdf5_numbers_have_their_kind),
-        cmocka_unit_test(hdf5_is_read_block_by_block),
-        cmocka_unit_test(hdf5_rows_may_be_long),
         cmocka_unit_test(mutated_files_do_no_harm),
         cmocka_unit_test(faults_are_reported),
     };

@@ -44,7 +44,7 @@ static void check_same_bytes(const char *path, const char *wanted_path) {
 
 /* Reads the file, checks every value, and writes it again. */
 static void check_round_trip(const char *golden, int64_t count) {
-    char path[] = "/tmp/graft_safetensors_XXXXXX";
+    char path[] = SCRATCH "/graft_safetensors_XXXXXX";
     gf_safetensors s = {0};
     gf_named_tensor items[16];
     gf_real values[16][32];
@@ -296,7 +296,7 @@ static void test_survives_lack_of_memory(void **state) {
     static const gf_real values[2] = {1, 2};
     gf_named_tensor item = {"a", {1, {2}}, values};
     int64_t before = gf_mem_get_stats().live_blocks, k = 0;
-    char path[] = "/tmp/graft_safetensors_XXXXXX";
+    char path[] = SCRATCH "/graft_safetensors_XXXXXX";
     bool ok = false;
     close(mkstemp(path));
     while (!ok) {
@@ -318,7 +318,7 @@ static void test_survives_lack_of_memory(void **state) {
 static void test_write_keeps_the_old_file(void **state) {
     (void)state;
     static const gf_real one[2] = {1, 2}, two[2] = {3, 4};
-    char path[] = "/tmp/graft_safetensors_XXXXXX";
+    char path[] = SCRATCH "/graft_safetensors_XXXXXX";
     close(mkstemp(path));
     for (int kind = GF_FAULT_EIO; kind <= GF_FAULT_ENOSPC; kind++)
         for (int64_t k = 1; k < 4; k++) { /* create, write, sync: before the rename */

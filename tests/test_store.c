@@ -24,7 +24,7 @@ static char tmp[64]; /* a folder of this process */
 
 static int make_tmp(void **state) {
     (void)state;
-    strcpy(tmp, "/tmp/graft_store_XXXXXX");
+    strcpy(tmp, SCRATCH "/graft_store_XXXXXX");
     return mkdtemp(tmp) ? 0 : -1;
 }
 

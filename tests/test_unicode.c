@@ -1,5 +1,5 @@
-/* BERT's normaliser and words against Hugging Face tokenizers, over all of Unicode: published cases,
- * and tests/data/tokenizer, which tests/golden/make_tokenizer.py wrote with that library. */
+/* BERT's normaliser and words against Hugging Face tokenizers, over all of Unicode: published
+ * cases, and tests/data/tokenizer, which tests/golden/make_tokenizer.py wrote with that library. */
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/bert_text.h"

@@ -1,4 +1,5 @@
-/* Vector kernels: accuracy against libm in double, dropout against its definition, AdamW against PyTorch. */
+/* Vector kernels: accuracy against libm in double, dropout against its definition, AdamW against
+ * PyTorch. */
 #include "core/json.h"
 #include "core/rng.h"
 #include "core/vec.h"
@@ -131,7 +132,8 @@ static void special_values(void **state) {
     }
 }
 
-/* --- Against plain mathematics in double ------------------------------------------------------- */
+/* --- Against plain mathematics in double -------------------------------------------------------
+ */
 
 static void max_finds_nan_anywhere(void **state) {
     float x[70];
@@ -283,7 +285,8 @@ static void dropout_keeps_its_rate(void **state) {
     }
 }
 
-/* --- AdamW ------------------------------------------------------------------------------------- */
+/* --- AdamW -------------------------------------------------------------------------------------
+ */
 
 static double number(const cJSON *j, const char *name) {
     const cJSON *item = cJSON_GetObjectItem(j, name);

@@ -1,5 +1,5 @@
-/* Every vector kernel of every table: bit for bit as the plain twin, nothing touched behind the end, in
- * place as out of place. */
+/* Every vector kernel of every table: bit for bit as the plain twin, nothing touched behind the
+ * end, in place as out of place. */
 #include "core/rng.h"
 #include "core/vec.h"
 #include "tests/bits.h"

@@ -158,7 +158,7 @@ static void test_truncation(void **state) {
 }
 
 static char *make_folder(void) {
-    char *path = gf_strdup("/tmp/graft-test-XXXXXX", NULL);
+    char *path = gf_strdup(SCRATCH "/graft-test-XXXXXX", NULL);
     assert_non_null(mkdtemp(path));
     return path;
 }
@@ -247,11 +247,18 @@ static void test_saving(void **state) {
     check_saving("cased");
 }
 
-/* The toy's JSON with one part replaced. */
-static char *toy_with(const char *old, const char *new) {
-    const char *at = strstr(toy_json, old);
+/* A JSON text with one part replaced. */
+static char *with(const char *json, const char *old, const char *new) {
+    const char *at = strstr(json, old);
     assert_non_null(at);
-    return gf_format(NULL, "%.*s%s%s", (int)(at - toy_json), toy_json, new, at + strlen(old));
+    return gf_format(NULL, "%.*s%s%s", (int)(at - json), json, new, at + strlen(old));
+}
+
+static void assert_refused(const char *json, const char *what) {
+    gf_err e = {0};
+    assert_null(gf_tokenizer_from_json(json, strlen(json), "t.json", &e));
+    assert_int_equal(e.code, GF_E_MODEL);
+    if (!strstr(e.text, what) || strncmp(e.text, "t.json:", 7) != 0) fail_msg("%s", e.text);
 }
 
 static void test_refusals(void **state) {
@@ -277,16 +284,20 @@ static void test_refusals(void **state) {
          "\"q\" has id 20, but the vocabulary makes it 13"},
         {"\"added_tokens\": []", "\"added_tokens\": [{\"id\": 3}]", "content"},
     };
+    char *hole, *json;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *json = toy_with(cases[i][0], cases[i][1]);
-        gf_err e = {0};
-        assert_null(gf_tokenizer_from_json(json, strlen(json), "t.json", &e));
-        assert_int_equal(e.code, GF_E_MODEL);
-        if (!strstr(e.text, cases[i][2]) || strncmp(e.text, "t.json:", 7) != 0)
-            fail_msg("case %zu says: %s", i, e.text);
+        json = with(toy_json, cases[i][0], cases[i][1]);
+        assert_refused(json, cases[i][2]);
         gf_free(json);
     }
+    /* With a hole, the id that the library gives to an added token is taken. */
+    hole = with(toy_json, "\"lowest\": 12", "\"lowest\": 13");
+    json =
+        with(hole, "\"added_tokens\": []", "\"added_tokens\": [{\"id\": 13, \"content\": \"q\"}]");
+    assert_refused(json, "the id 13 of another one");
+    gf_free(json);
+    gf_free(hole);
 }
 
 static void assert_refused_folder(const char *folder, const char *what) {
@@ -408,6 +419,28 @@ static void test_failing_allocations(void **state) {
     assert_true(k > 100);
 }
 
+static void test_failing_allocations_of_save(void **state) {
+    gf_tokenizer *t = toy();
+    char *folder = make_folder();
+    int64_t before = gf_mem_get_stats().live_blocks, k;
+    bool fired = true;
+    (void)state;
+    for (k = 1; fired; k++) {
+        gf_err e = {0};
+        bool ok;
+        gf_mem_fail_at(k, false);
+        ok = gf_tokenizer_save(t, folder, 64, &e);
+        fired = gf_mem_fault_fired();
+        gf_mem_fail_at(0, false);
+        assert_true(ok == !fired);
+        if (fired) assert_int_equal(e.code, GF_E_NOMEM);
+        assert_int_equal(gf_mem_get_stats().live_blocks, before);
+    }
+    assert_true(k > 100);
+    gf_tokenizer_free(t);
+    drop_folder(folder);
+}
+
 static void test_failing_disk(void **state) {
     gf_tokenizer *t = toy();
     char *folder = make_folder();
@@ -427,6 +460,19 @@ static void test_failing_disk(void **state) {
     assert_true(k > 8);
     gf_tokenizer_free(t);
     drop_folder(folder);
+}
+
+/* Of equal tokens the later one wins; the earlier id is left without a token. */
+static void test_repeated_tokens(void **state) {
+    gf_vocab v = {0};
+    (void)state;
+    assert_true(gf_vocab_add(&v, "a", 1, 0, "v", NULL));
+    assert_true(gf_vocab_add(&v, "b", 1, 1, "v", NULL));
+    assert_true(gf_vocab_add(&v, "a", 1, 2, "v", NULL));
+    assert_int_equal(gf_vocab_find(&v, "a", 1), 2);
+    assert_null(gf_vocab_token_of(&v, 0));
+    assert_true(v.size == 3 && v.count == 2);
+    gf_vocab_free(&v);
 }
 
 /* Tokens whose hashes collide by construction must not make a vocabulary slow. */
@@ -459,7 +505,9 @@ int main(void) {
         cmocka_unit_test(test_refused_folders),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_failing_allocations_of_save),
         cmocka_unit_test(test_failing_disk),
+        cmocka_unit_test(test_repeated_tokens),
         cmocka_unit_test(test_colliding_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/rows/: one table in every format graft reads, by Python's json and csv and by h5py.
+"""Writes tests/data/rows/: one table in every format, by Python's json and csv and by h5py.
 
     python3 tests/golden/make_rows.py        (from the repository's root; needs h5py and numpy)
 
@@ -46,11 +46,13 @@ def write_hdf5():
     def fixed(name):
         return np.array([v.encode() for v in column(name)])  # S: null-padded
 
-    with h5py.File(OUT / "variable.h5", "w") as f:  # in the root, UTF-8, the numbers 0, 1, ... as id
+    with h5py.File(OUT / "variable.h5", "w") as f:  # in the root, UTF-8; numbers as id
         f["id"] = np.arange(len(TABLE))
         for name in COLUMNS[1:]:
             f.create_dataset(name, data=column(name), dtype=h5py.string_dtype())
         f.create_dataset("matrix", data=np.zeros((2, 3)))
+        f["outside"] = h5py.ExternalLink("fixed.h5", "/data/train/text")  # links are no columns
+        f["soft"] = h5py.SoftLink("/text")
     with h5py.File(OUT / "fixed.h5", "w") as f:  # in the only group; sentiment space-padded, ASCII
         g = f.create_group("data").create_group("train")
         for name in COLUMNS[:3]:
@@ -59,14 +61,18 @@ def write_hdf5():
         kind.set_size(12)
         kind.set_strpad(h5py.h5t.STR_SPACEPAD)
         space = h5py.h5s.create_simple((len(TABLE),))
-        d = h5py.h5d.create(g.id, b"sentiment", kind, space)
-        d.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([v.ljust(12).encode() for v in column("sentiment")]))
+        quiet = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        quiet.set_obj_track_times(False)
+        d = h5py.h5d.create(g.id, b"sentiment", kind, space, quiet)
+        padded = np.array([v.ljust(12).encode() for v in column("sentiment")])
+        d.write(h5py.h5s.ALL, h5py.h5s.ALL, padded)
     with h5py.File(OUT / "compound.hdf5", "w") as f:  # NumPy structured array, mixed
         kind = np.dtype([("id", "i4"), ("text", h5py.string_dtype()), ("category", "S8"),
                          ("sentiment", h5py.string_dtype("ascii")), ("score", "f4")])
-        cells = [(i, row[1], (row[2] or "").encode(), row[3] or "", 0.5) for i, row in enumerate(TABLE)]
+        cells = [(i, row[1], (row[2] or "").encode(), row[3] or "", 0.5)
+                 for i, row in enumerate(TABLE)]
         f.create_dataset("table", data=np.array(cells, dtype=kind), chunks=(4,), compression="gzip")
-    with h5py.File(OUT / "blocks.h5", "w") as f:  # more rows than one block, and a column never written
+    with h5py.File(OUT / "blocks.h5", "w") as f:  # several blocks; a column never written
         f.create_dataset("text", data=[f"text {i}" for i in range(1000)], dtype=h5py.string_dtype(),
                          chunks=(100,), compression="gzip")
         f.create_dataset("category", (1000,), dtype=h5py.string_dtype())

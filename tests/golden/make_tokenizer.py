@@ -83,10 +83,11 @@ def marks():
     rng, normalizer = random.Random(1), bert(True, None)
     usual = [c for c in ALL if unicodedata.combining(chr(c))]
     left = [0x1B44, 0x302E, 0x302F, 0x1D165, 0x1D16D, 0x16FF0, 0x11442, 0x11446, 0x1E94A, 0x1E944, 0x8D4, 0xA953]
-    other = [0x61, 0x41, 0x20, 0x4E00, 0xAC01, 0xAD, 0xE9, 0x1D160, 0x903, 0x94D]
+    other = [0x61, 0x41, 0x20, 0x4E00, 0xAC01, 0xAD, 0xE9, 0x1D160, 0x903, 0x94D, 0x901, 0x941]
+    gone = [0x01, 0x7F, 0xAD]
     with open(os.path.join(OUT, "marks.tsv"), "w") as f:
-        for _ in range(400):
-            text = "".join(chr(rng.choice(rng.choice([usual, left, left, other]))) for _ in range(rng.randint(2, 9)))
+        for _ in range(500):
+            text = "".join(chr(rng.choice(rng.choice([usual, left, left, left, other, gone]))) for _ in range(rng.randint(2, 9)))
             f.write(hexadecimal(text) + "\t" + hexadecimal(normalizer.normalize_str(text)) + "\n")
 
 
@@ -119,7 +120,7 @@ def random_text(rng):
     return "".join(piece() for _ in range(rng.randint(0, 40)))
 
 
-FIXED = ["", " ", "\t\n\r", "a" * 100, "a" * 101, "é" * 100 + " é", "的" * 101, "want" * 25, "a b" * 60, "don't un-wanted, CAFÉ!!!", "[MASK][mask] [UNK]", "İI ı ẞß ſ K Å ﬁ ǅ", "ΣΟΦΟΣ σοφος", "\ufeffthe\u200bgood", "the\u00adgood", "new  york new york NEW YORK"]
+FIXED = ["", " ", "\t\n\r", "a" * 100, "a" * 101, "é" * 100 + " é", "的" * 101, "want" * 25, "a b" * 60, "don't un-wanted, CAFÉ!!!", "[MASK][mask] [UNK]", "İI ı ẞß ſ K Å ﬁ ǅ", "ΣΟΦΟΣ σοφος", "\ufeffthe\u200bgood", "the\u00adgood", "new  york new york NEW YORK city <l>l<l>"]
 
 
 def mixed():
@@ -136,7 +137,7 @@ def mixed():
         return t
 
     uncased, cased = build(True), build(False)
-    uncased.add_tokens([AddedToken("New York"), AddedToken("<x>", single_word=True, normalized=False), AddedToken("<l>", lstrip=True, normalized=False), AddedToken("<r>", rstrip=True, normalized=False), AddedToken("Good", special=True)])
+    uncased.add_tokens([AddedToken("New York"), AddedToken("New York City"), AddedToken("<l>l", normalized=False), AddedToken("<x>", single_word=True, normalized=False), AddedToken("<l>", lstrip=True, normalized=False), AddedToken("<r>", rstrip=True, normalized=False), AddedToken("Good", special=True)])
     uncased.enable_truncation(16)
     uncased.enable_padding(length=16)
     uncased.save(os.path.join(OUT, "uncased", "tokenizer.json"))
