@@ -169,10 +169,28 @@ static bool cut_log(const char *path, int64_t lines, gf_err *e) {
     return ok;
 }
 
+/* What a kill left of a save. */
+static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_io_list(f->checkpoints, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < count; i++) {
+        const char *end = strstr(names[i], ".h5.tmp");
+        char *path = NULL;
+        if (!end || end[strlen(".h5.tmp")]) continue;
+        path = gf_io_join(f->checkpoints, names[i], e);
+        ok = path && gf_io_remove(path, e);
+        gf_free(path);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
 bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, const gf_progress *at,
                           bool rewind, gf_err *e) {
     char *log = NULL;
-    bool ok = name_parts(f, recipe, e) && (!rewind || prune(f, INT64_MAX, at->step, e)) &&
+    bool ok = name_parts(f, recipe, e) && remove_unfinished(f, e) &&
+              (!rewind || prune(f, INT64_MAX, at->step, e)) &&
               (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
               open_log(f, e);
     gf_free(log);
