@@ -7,29 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Paths inside the recipe's folder become relative to it, as they usually were written. */
-static bool shorten_paths(cJSON *object, const char *folder, gf_err *e) {
-    size_t n = strlen(folder);
-    cJSON *item, *next;
-    for (item = object ? object->child : NULL; item; item = next) {
-        const char *path = cJSON_IsString(item) ? item->valuestring : "";
-        next = item->next;
-        if (strncmp(path, folder, n) != 0 || path[n] != '/') continue;
-        if (!cJSON_SetValuestring(item, path + n + 1))
-            return gf_fail(e, GF_E_NOMEM, "out of memory while storing the recipe");
-    }
-    return true;
-}
-
-/* Equal runs write equal checkpoints wherever their folders lie. */
-static char *without_places(cJSON *j, const gf_recipe *recipe, gf_err *e) {
-    char *folder = gf_io_absolute(recipe->folder, e), *text = NULL;
+/* Equal runs write equal checkpoints wherever their files lie: paths lose their folders. */
+static char *without_places(cJSON *j, gf_err *e) {
+    static const char *const keys[][2] = {{"model", "base"},
+                                          {"model", "heads_init"},
+                                          {"data", "train"},
+                                          {"data", "dev"},
+                                          {"data", "test"}};
     cJSON_DeleteItemFromObjectCaseSensitive(j, "output");
-    if (folder && shorten_paths(cJSON_GetObjectItemCaseSensitive(j, "model"), folder, e) &&
-        shorten_paths(cJSON_GetObjectItemCaseSensitive(j, "data"), folder, e))
-        text = gf_json_print(j, e);
-    gf_free(folder);
-    return text;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cJSON *section = cJSON_GetObjectItemCaseSensitive(j, keys[i][0]);
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(section, keys[i][1]);
+        char *path = cJSON_IsString(item) ? item->valuestring : NULL;
+        const char *slash = path ? strrchr(path, '/') : NULL;
+        if (slash) memmove(path, slash + 1, strlen(slash + 1) + 1);
+    }
+    return gf_json_print(j, e);
 }
 
 static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
@@ -39,7 +32,7 @@ static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
     if (!(f->best = gf_io_join(f->checkpoints, "best.h5", e))) return false;
     if (!(j = gf_recipe_to_json(recipe, e))) return false;
     f->recipe = gf_json_print(j, e);
-    f->stored = f->recipe ? without_places(j, recipe, e) : NULL;
+    f->stored = f->recipe ? without_places(j, e) : NULL;
     cJSON_Delete(j);
     return f->stored != NULL;
 }
@@ -51,22 +44,40 @@ static bool open_log(gf_run_folder *f, gf_err *e) {
     return f->log != NULL;
 }
 
-/* A folder is a run's when it holds a recipe.json; an empty one is free to take. */
-static bool make_way(const char *path, bool force, gf_err *e) {
-    int64_t count = 0;
+static bool lies_in(const char *path, const char *folder) {
+    size_t n = strlen(folder);
+    return path && strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+/* A run that is replaced must not take along what the new one reads. */
+static bool check_not_needed(const gf_recipe *r, gf_err *e) {
+    const char *const needed[] = {r->base, r->heads_init, r->train, r->dev, r->test};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (lies_in(needed[i], r->output))
+            return gf_fail(e, GF_E_USAGE,
+                           "%s: --force would remove %s, which the recipe reads; choose another "
+                           "--output",
+                           r->output, needed[i]);
+    return true;
+}
+
+/* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. */
+static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
+    const char *path = r->output;
+    int64_t count = 0, signs = 0;
     char **names;
-    bool is_run = false;
     if (!gf_io_exists(path)) return true;
     if (!gf_io_is_folder(path))
         return gf_fail(e, GF_E_USAGE, "%s: it is a file; choose another --output", path);
     if (!(names = gf_io_list(path, &count, e))) return false;
-    for (int64_t i = 0; i < count; i++) is_run |= strcmp(names[i], "recipe.json") == 0;
+    for (int64_t i = 0; i < count; i++)
+        signs += strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0;
     gf_io_free_names(names, count);
     if (count == 0) return true;
-    if (!is_run)
+    if (signs < 2)
         return gf_fail(e, GF_E_USAGE,
                        "%s: it is not empty and no run of graft; choose another --output", path);
-    if (force) return gf_io_remove_tree(path, e);
+    if (force) return check_not_needed(r, e) && gf_io_remove_tree(path, e);
     return gf_fail(
         e, GF_E_USAGE,
         "%s: a run is there already; go on with --resume, replace it with --force, or choose "
@@ -75,41 +86,9 @@ static bool make_way(const char *path, bool force, gf_err *e) {
 }
 
 bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force, gf_err *e) {
-    return name_parts(f, recipe, e) && make_way(f->path, force, e) &&
+    return name_parts(f, recipe, e) && make_way(recipe, force, e) &&
            gf_io_make_folder(f->checkpoints, e) &&
            gf_run_folder_write(f, "recipe.json", f->recipe, e) && open_log(f, e);
-}
-
-/* Keeps the lines whose "step" is not above `step`. A torn last line goes, too. */
-static bool cut_log(const char *path, int64_t step, gf_err *e) {
-    size_t size = 0;
-    char *text = gf_io_exists(path) ? gf_io_read_all(path, (size_t)1 << 32, &size, e) : NULL;
-    gf_text kept = {0};
-    bool ok = text || !gf_io_exists(path);
-    for (char *line = text; ok && line && *line;) {
-        char *end = strchr(line, '\n');
-        gf_err bad = {0};
-        cJSON *j =
-            end ? gf_json_parse(line, (size_t)(end - line), path, 1, GF_E_MODEL, &bad) : NULL;
-        const cJSON *at = cJSON_GetObjectItemCaseSensitive(j, "step");
-        if (!end || !j) break;
-        if (cJSON_IsNumber(at) && at->valuedouble <= (double)step)
-            ok = gf_text_add_bytes(&kept, line, (size_t)(end - line) + 1, e);
-        cJSON_Delete(j);
-        line = end + 1;
-    }
-    ok = ok && gf_io_replace_file(path, kept.data ? kept.data : "", kept.length, e);
-    gf_free(text);
-    gf_text_free(&kept);
-    return ok;
-}
-
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, int64_t step, gf_err *e) {
-    char *log = NULL;
-    bool ok = name_parts(f, recipe, e) && (log = gf_io_join(f->path, "log.jsonl", e)) &&
-              cut_log(log, step, e) && open_log(f, e);
-    gf_free(log);
-    return ok;
 }
 
 void gf_run_folder_close(gf_run_folder *f) {
@@ -160,16 +139,61 @@ static char **list_checkpoints(const char *folder, int64_t *count, gf_err *e) {
     return names;
 }
 
-static bool prune(const gf_run_folder *f, int64_t keep, gf_err *e) {
-    int64_t count = 0;
+/* Removes all but the newest `keep` up to `step`. Later ones are left from a run that went back
+ * behind them, because the caller wanted that or because they did not read. */
+static bool prune(const gf_run_folder *f, int64_t keep, int64_t step, gf_err *e) {
+    int64_t count = 0, end;
     char **names = list_checkpoints(f->checkpoints, &count, e);
     bool ok = names != NULL;
-    for (int64_t i = 0; ok && i < count - keep; i++) {
-        char *path = gf_io_join(f->checkpoints, names[i], e);
+    for (end = count; ok && end > 0 && step_of(names[end - 1]) > step;) end--;
+    for (int64_t i = 0; ok && i < count; i++) {
+        char *path = NULL;
+        if (i >= end - keep && i < end) continue;
+        path = gf_io_join(f->checkpoints, names[i], e);
         ok = path && gf_io_remove(path, e);
         gf_free(path);
     }
     gf_io_free_names(names, count);
+    return ok;
+}
+
+/* Keeps the first lines, those that the checkpoint knows of. */
+static bool cut_log(const char *path, int64_t lines, gf_err *e) {
+    size_t size = 0, kept = 0;
+    char *text = gf_io_exists(path) ? gf_io_read_all(path, (size_t)1 << 32, &size, e) : NULL;
+    bool ok = text || !gf_io_exists(path);
+    for (const char *end; text && lines > 0 && (end = strchr(text + kept, '\n')); lines--)
+        kept = (size_t)(end - text) + 1;
+    ok = ok && gf_io_replace_file(path, text ? text : "", kept, e);
+    gf_free(text);
+    return ok;
+}
+
+/* What a kill left of a save. */
+static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_io_list(f->checkpoints, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < count; i++) {
+        const char *end = strstr(names[i], ".h5.tmp");
+        char *path = NULL;
+        if (!end || end[strlen(".h5.tmp")]) continue;
+        path = gf_io_join(f->checkpoints, names[i], e);
+        ok = path && gf_io_remove(path, e);
+        gf_free(path);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, const gf_progress *at,
+                          bool rewind, gf_err *e) {
+    char *log = NULL;
+    bool ok = name_parts(f, recipe, e) && remove_unfinished(f, e) &&
+              (!rewind || prune(f, INT64_MAX, at->step, e)) &&
+              (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
+              open_log(f, e);
+    gf_free(log);
     return ok;
 }
 
@@ -183,7 +207,7 @@ static bool save_as(const gf_run_folder *f, const char *path, const gf_run *r,
 
 bool gf_run_folder_save(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e) {
     char *path = gf_format(e, "%s/step-%09lld.h5", f->checkpoints, (long long)at->step);
-    bool ok = path && save_as(f, path, r, at, e) && prune(f, r->recipe->keep, e);
+    bool ok = path && save_as(f, path, r, at, e) && prune(f, r->recipe->keep, at->step, e);
     gf_free(path);
     return ok;
 }
@@ -205,7 +229,11 @@ static bool is_readable(const char *path, const gf_log *log) {
 char *gf_run_folder_newest(const char *folder, int64_t at_step, const gf_log *log, gf_err *e) {
     int64_t count = 0;
     char *checkpoints = gf_io_join(folder, "checkpoints", e), *found = NULL;
-    char **names = checkpoints ? list_checkpoints(checkpoints, &count, e) : NULL;
+    char **names;
+    if (checkpoints && !gf_io_is_folder(checkpoints))
+        gf_fail(e, GF_E_MODEL, "%s: there is no run to go on with; check the path, or train anew",
+                folder);
+    names = checkpoints ? list_checkpoints(checkpoints, &count, e) : NULL;
     for (int64_t i = count - 1; names && i >= 0 && !found; i--) {
         if (at_step >= 0 && step_of(names[i]) != at_step) continue;
         found = gf_io_join(checkpoints, names[i], e);

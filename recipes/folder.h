@@ -19,17 +19,20 @@ typedef struct gf_run_folder {
     gf_file *log;
 } gf_run_folder;
 
-/* A new run: GF_E_USAGE when a run is there already, unless `force`, which removes it. */
+/* A new run: GF_E_USAGE when a run is there already, unless `force`, which removes it. What is no
+ * run or holds what the recipe reads is never removed. */
 bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force, gf_err *e);
-/* An existing one, whose log is cut behind `step`: lines of later steps will be written again. */
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, int64_t step, gf_err *e);
+/* An existing one, whose log is cut to the lines that were written by then. `rewind` also removes
+ * the checkpoints of later steps: all that comes will be written again. */
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, const gf_progress *at,
+                          bool rewind, gf_err *e);
 void gf_run_folder_close(gf_run_folder *f);
 
 /* Appends one object as one line, and flushes it. */
 bool gf_run_folder_log(gf_run_folder *f, const cJSON *line, gf_err *e);
 /* Publishes a file of the folder. */
 bool gf_run_folder_write(gf_run_folder *f, const char *name, const char *text, gf_err *e);
-/* Saves step-N.h5, then removes all but the newest `keep`. */
+/* Saves step-N.h5, then removes all but the newest `keep`, and those of later steps. */
 bool gf_run_folder_save(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e);
 /* Saves best.h5. */
 bool gf_run_folder_save_best(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e);

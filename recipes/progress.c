@@ -11,8 +11,8 @@ static const struct {
 } integers[] = {
 #define FIELD(name)                                                                                \
     { #name, offsetof(gf_progress, name) }
-    FIELD(phase), FIELD(epoch),   FIELD(update),    FIELD(phase_update),
-    FIELD(step),  FIELD(batches), FIELD(best_step), FIELD(stale),
+    FIELD(phase),   FIELD(epoch),     FIELD(update), FIELD(phase_update), FIELD(step),
+    FIELD(batches), FIELD(best_step), FIELD(stale),  FIELD(lines),
 #undef FIELD
 };
 enum { N_INTEGERS = sizeof integers / sizeof *integers };

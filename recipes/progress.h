@@ -14,7 +14,8 @@ typedef struct gf_progress {
     int64_t phase_update; /* updates done in this phase: the schedule's step */
     int64_t step;         /* updates done in the run */
     int64_t batches;      /* batches seen in the run, accumulated ones too: dropout's step */
-    bool phase_over;      /* patience ended the phase */
+    int64_t lines;        /* written to log.jsonl */
+    bool phase_over;      /* ended before its epochs: by patience, or as nothing trains */
     bool has_best;
     int64_t best_step;
     double best_value; /* of select.metric */

@@ -52,7 +52,7 @@ static bool keep_if_best(trainer *t, double value, bool *is_best, gf_err *e) {
     *is_best = is_better(t, value);
     if (!*is_best) {
         t->at.stale++;
-        t->at.phase_over = t->recipe->patience >= 0 && t->at.stale > t->recipe->patience;
+        t->at.phase_over = t->recipe->patience >= 0 && t->at.stale >= t->recipe->patience;
         return true;
     }
     t->at.has_best = true;
@@ -100,6 +100,7 @@ static bool evaluate(trainer *t, gf_err *e) {
     v.value = select_value(t->recipe, &t->dev);
     if (!keep_if_best(t, v.value, &v.is_best, e)) return false;
     if (t->o->watch.evaluated) t->o->watch.evaluated(t->o->watch.context, &v);
+    t->at.lines++;
     return gf_journal_write_eval(&t->folder, &v, e);
 }
 
@@ -113,6 +114,7 @@ static bool step(trainer *t, gf_err *e) {
         return false;
     gf_journal_add(&t->journal, &v);
     if (t->o->watch.step) t->o->watch.step(t->o->watch.context, &v);
+    t->at.lines += v.logged;
     if (v.logged && !gf_journal_write_step(&t->journal, &t->folder, &v, e)) return false;
     if (t->recipe->save_every == 0 || t->at.step % t->recipe->save_every != 0) return true;
     return save(t, e);
@@ -126,6 +128,7 @@ static bool run_epoch(trainer *t, gf_err *e) {
     while (t->at.update < t->phase.updates_per_epoch)
         if (!step(t, e) || !go_on(t, e)) return false;
     if (!evaluate(t, e)) return false;
+    t->at.phase_over |= !t->phase.trains; /* nothing changes: one evaluation says it all */
     t->at.update = 0;
     t->at.epoch++;
     return save(t, e) && go_on(t, e);
@@ -136,10 +139,8 @@ static bool run_phase(trainer *t, gf_err *e) {
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
     if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e)) return false;
     gf_journal_restart(&t->journal, t->recipe);
-    while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over) {
+    while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over)
         if (!run_epoch(t, e)) return false;
-        if (!t->phase.trains) break; /* nothing changes: one evaluation says it all */
-    }
     return true;
 }
 
@@ -202,7 +203,7 @@ static bool open_resumed(trainer *t, gf_err *e) {
     char *path = gf_run_folder_newest(t->recipe->output, t->o->at_step, &t->o->log, e);
     bool ok = path && gf_run_open(&t->run, t->recipe, path, &state, &t->o->log, e) &&
               gf_progress_from_json(&t->at, state, path, e) &&
-              gf_run_folder_reopen(&t->folder, t->recipe, t->at.step, e);
+              gf_run_folder_reopen(&t->folder, t->recipe, &t->at, t->o->at_step >= 0, e);
     if (ok)
         gf_log_say(&t->o->log, GF_LOG_NOTE, "going on from %s, step %lld", path,
                    (long long)t->at.step);
