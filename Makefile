@@ -73,6 +73,26 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
+# bench/kernels.c and bench/steps.c are programs; the other files of the room are their parts.
+BENCH := $(BUILD)/bench/kernels $(BUILD)/bench/steps
+BENCH_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(BENCH:$(BUILD)/%=%.c),$(wildcard bench/*.c)))
+$(BENCH): %: %.o $(BENCH_PARTS) $(BUILD)/libgraft.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# The kernels always; with MODEL, DATA and PEER, graft beside another program. See bench/README.md.
+ROUNDS ?= 5
+bench: all $(BENCH)
+	$(BUILD)/bench/kernels
+ifneq ($(and $(MODEL),$(DATA),$(PEER)),)
+	python3 bench/compare.py --graft $(BUILD) --model $(MODEL) --data $(DATA) --peer "$(PEER)" \
+	    $(if $(ORT),--ort "$(ORT)") --rounds $(ROUNDS) --json $(BUILD)/bench/compare.json
+else
+	@echo
+	@echo 'Beside PyTorch: make bench MODEL=folder DATA=train.jsonl PEER="python3 script.py"'
+	@echo 'and see bench/README.md.'
+endif
+
 tests: $(TEST:%.c=$(BUILD)/%) $(BUILD)/tests/test_ops_double
 
 test:
@@ -90,6 +110,6 @@ format:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests test demo layers lint format clean
+.PHONY: all bench tests test demo layers lint format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

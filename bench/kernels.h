@@ -1,0 +1,23 @@
+/* kernels: the parts of build/bench/kernels. Each prints its table, unless only JSON is wanted, and
+ * adds the same figures to the report. */
+#ifndef GF_BENCH_KERNELS_H
+#define GF_BENCH_KERNELS_H
+
+#include "core/err.h"
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+typedef struct gf_bench_report {
+    cJSON *json; /* one object */
+    bool print;  /* tables to standard output */
+    int threads; /* the most to measure with */
+    double peak; /* GF/s of one core */
+} gf_bench_report;
+
+/* Matrix products of BERT models against report->peak. */
+bool gf_bench_products(gf_bench_report *report, gf_err *e);
+/* The vector kernels of every table against copying. */
+bool gf_bench_vectors(gf_bench_report *report, gf_err *e);
+
+#endif
