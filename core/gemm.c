@@ -3,10 +3,11 @@
 #include <cblas.h>
 #include <stdio.h>
 
-/* Panels of C: 192 columns keep a panel of B for K = 3072 near the L2 cache. Rows are halved from
- * 480 to 120 while there are too few panels to go round; each is a multiple of every micro-kernel's
- * height. */
-enum { PANEL_ROWS = 480, LEAST_ROWS = 120, PANEL_COLUMNS = 192, ENOUGH_PANELS = 8 };
+/* Panels of C. There are 8 where they keep LEAST_WORK multiplications each, and 16 where they keep
+ * MUCH_WORK: enough to go round, and no more, since each packs its own part of A and B. Their sides
+ * are multiples of every micro-kernel's. */
+enum { PANELS = 8, MANY_PANELS = 16, ROW_STEP = 24, COLUMN_STEP = 48 };
+static const double LEAST_WORK = 1 << 21, MUCH_WORK = 1 << 28;
 
 #if GF_REAL_IS_FLOAT
 #define BLAS_GEMM cblas_sgemm
@@ -23,8 +24,8 @@ void gf_gemm_here(const gf_product *p) {
 
 typedef struct panels {
     const gf_product *p;
-    int64_t rows;   /* of a panel */
-    int64_t across; /* panels side by side */
+    int64_t rows, columns; /* of a panel */
+    int64_t across;        /* panels side by side */
     gf_epilogue *then;
     void *context;
 } panels;
@@ -33,11 +34,11 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void run_panel(void *job, int64_t part, int thread) {
     const panels *s = job;
-    int64_t row = part / s->across * s->rows, column = part % s->across * PANEL_COLUMNS;
+    int64_t row = part / s->across * s->rows, column = part % s->across * s->columns;
     gf_product p = *s->p;
     (void)thread;
     p.m = least(p.m - row, s->rows);
-    p.n = least(p.n - column, PANEL_COLUMNS);
+    p.n = least(p.n - column, s->columns);
     p.a += p.transpose_a ? row : row * p.lda;
     p.b += p.transpose_b ? column * p.ldb : column;
     p.c += row * p.ldc + column;
@@ -47,9 +48,29 @@ static void run_panel(void *job, int64_t part, int thread) {
 
 static int64_t pieces(int64_t length, int64_t piece) { return (length + piece - 1) / piece; }
 
+static int64_t count_panels(const gf_product *p) {
+    double work = (double)p->m * (double)p->n * (double)p->k;
+    int64_t count = 1;
+    while (count < PANELS && work >= 2 * (double)count * LEAST_WORK) count *= 2;
+    return work >= MANY_PANELS * MUCH_WORK ? MANY_PANELS : count;
+}
+
+/* Of the ways to cut C into that many panels, the one that packs the least: A is packed once for
+ * each panel across, B once for each panel down. */
+static void cut(panels *s) {
+    const gf_product *p = s->p;
+    int64_t count = count_panels(p), best = 1;
+    for (int64_t down = 2; down <= count; down *= 2)
+        if (count / down * p->m + down * p->n < count / best * p->m + best * p->n) best = down;
+    s->rows = pieces(pieces(p->m, best), ROW_STEP) * ROW_STEP;
+    s->columns = pieces(pieces(p->n, count / best), COLUMN_STEP) * COLUMN_STEP;
+    s->across = pieces(p->n, s->columns);
+}
+
 void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *context) {
-    panels s = {p, PANEL_ROWS, pieces(p->n, PANEL_COLUMNS), then, context};
-    while (s.rows > LEAST_ROWS && pieces(p->m, s.rows) * s.across < ENOUGH_PANELS) s.rows /= 2;
+    panels s = {.p = p, .then = then, .context = context};
+    if (p->m < 1 || p->n < 1) return;
+    cut(&s);
     gf_pool_run(pool, pieces(p->m, s.rows) * s.across, run_panel, &s);
 }
 
