@@ -168,7 +168,7 @@ static bool train(bench *b, gf_err *e) {
          read_again(b, &again, e);
     gf_dataset_free(&again);
     start = gf_bench_now();
-    if (once) ok = ok && gf_phase_make_features(&b->phase, &b->run, &b->engine, e);
+    if (once) ok = ok && gf_phase_make_features(&b->phase, &b->run, &b->engine, NULL, e);
     b->encode_seconds = b->seconds = gf_bench_now() - start;
     if (once) return ok && run_steps(b, 0, b->run.train.rows / o->batch * o->epochs, e);
     b->seconds = 0;
@@ -180,7 +180,7 @@ static bool embed(bench *b, gf_err *e) {
     gf_features f = {0};
     double start = gf_bench_now();
     bool ok = read_again(b, &d, e) &&
-              gf_features_make(&f, &b->engine, &b->run.model, &d, GF_EVAL_ROWS, e);
+              gf_features_make(&f, &b->engine, &b->run.model, &d, GF_EVAL_ROWS, NULL, e);
     b->seconds = gf_bench_now() - start - b->read_seconds;
     b->rows = (double)d.rows;
     b->tokens = (double)d.ids.count;
