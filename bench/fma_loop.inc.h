@@ -1,5 +1,5 @@
-/* The loop of bench/fma.h for one instruction set; the file that includes it defines LANES (a vector
- * of floats), SET(x), MULTIPLY_ADD(a, x, y) = a x + y and FIRST(a). */
+/* The loop of bench/fma.h for one instruction set; the file that includes it defines LANES (a
+ * vector of floats), SET(x), MULTIPLY_ADD(a, x, y) = a x + y and FIRST(a). */
 enum { CHAINS = 12 };
 
 static float run(int64_t rounds) {

@@ -1,6 +1,6 @@
-/* Real weights against transformers: all-MiniLM-L6-v2 and bert-base-uncased, where they are. Looks into
- * $GRAFT_MODELS, else models/, where scripts/get-model puts them; skips what is not there. Expected
- * values: tests/golden/minilm.json, and for bert-base-uncased the published cosines. */
+/* Real weights against transformers: all-MiniLM-L6-v2 and bert-base-uncased, where they are. Looks
+ * into $GRAFT_MODELS, else models/, where scripts/get-model puts them; skips what is not there.
+ * Expected values: tests/golden/minilm.json, and for bert-base-uncased the published cosines. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

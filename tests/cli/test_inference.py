@@ -6,6 +6,7 @@ usage: tests/cli/test_inference.py [-v]        needs build/graft, or the program
 The model is the golden case mean_gelu; expected numbers are those PyTorch computed for it
 (tests/golden/README.md). Only Python's standard library is used.
 """
+
 import json
 import math
 import os
@@ -46,7 +47,11 @@ def write_safetensors(path, tensors):
     header, body = {}, b""
     for name, (shape, values) in tensors.items():
         part = struct.pack(f"<{len(values)}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(part)]}
+        header[name] = {
+            "dtype": "F32",
+            "shape": shape,
+            "data_offsets": [len(body), len(body) + len(part)],
+        }
         body += part
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -71,9 +76,13 @@ def texts_of_case():
 
 EXPECTED = read_safetensors(GOLDEN / "expected.safetensors")
 TEXTS = list(texts_of_case().values())
-IDS, EMBEDDINGS = ([of_case[i] for i in texts_of_case()]
-                   for of_case in (CASE["ids"], rows(EXPECTED["embedding"], 24)))
-LOGITS = {t: [rows(EXPECTED[f"logits/{t}"], len(c))[i] for i in texts_of_case()] for t, c in TASKS.items()}
+IDS, EMBEDDINGS = (
+    [of_case[i] for i in texts_of_case()]
+    for of_case in (CASE["ids"], rows(EXPECTED["embedding"], 24))
+)
+LOGITS = {
+    t: [rows(EXPECTED[f"logits/{t}"], len(c))[i] for i in texts_of_case()] for t, c in TASKS.items()
+}
 LABELS = {t: [CASE["labels"][t][i] for i in texts_of_case()] for t in TASKS}
 
 
@@ -90,7 +99,9 @@ def cosine(x, y):
 def graft(*args, stdin=b"", cwd=None):
     if isinstance(stdin, str):
         stdin = stdin.encode()
-    return subprocess.run([GRAFT, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300)
+    return subprocess.run(
+        [GRAFT, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300
+    )
 
 
 class Case(unittest.TestCase):
@@ -133,7 +144,9 @@ class Case(unittest.TestCase):
             self.assertEqual(r.stdout, stdout)
 
     def embeddings(self, *args, stdin=b""):
-        return [j["embedding"] for j in self.lines("embed", "--model", self.bare, *args, stdin=stdin)]
+        return [
+            j["embedding"] for j in self.lines("embed", "--model", self.bare, *args, stdin=stdin)
+        ]
 
     def close(self, got, expected, tolerance=2e-6):
         self.assertEqual(len(got), len(expected))
@@ -184,7 +197,9 @@ class Help(Case):
         self.fails(2, "embed", "--model", self.bare, "--threads", "0", "a", says="--threads")
         self.fails(2, "embed", "--model", self.bare, "--batch", "two", "a", says="--batch")
         self.fails(2, "embed", "--model", self.bare, "--threads", "99999999999999999999", "a")
-        self.fails(2, "embed", "--model", self.bare, "--threads", "4294967297", "a", says="--threads")
+        self.fails(
+            2, "embed", "--model", self.bare, "--threads", "4294967297", "a", says="--threads"
+        )
         self.fails(2, "embed", "a", "--model", says="--model wants a value")
         self.fails(2, "predict", "--model", self.model, "--scores=yes", "a", says="takes no value")
         self.fails(2, "info", says="0 of at least 1")
@@ -201,8 +216,12 @@ class Tokenize(Case):
         self.assertEqual(got[0]["tokens"], ["[CLS]", "lovely", "[SEP]"])
 
     def test_max_length_counts_the_special_tokens(self):
-        self.assertEqual(len(self.tokenize("the cheese was good", "--max-length", "4")[0]["ids"]), 4)
-        self.fails(2, "tokenize", "--model", self.bare, "--max-length", "33", "a", says="32 positions")
+        self.assertEqual(
+            len(self.tokenize("the cheese was good", "--max-length", "4")[0]["ids"]), 4
+        )
+        self.fails(
+            2, "tokenize", "--model", self.bare, "--max-length", "33", "a", says="32 positions"
+        )
         self.fails(2, "tokenize", "--model", self.bare, "--max-length", "2", "a", says="from 3")
 
     def test_weights_are_not_needed(self):
@@ -227,7 +246,9 @@ class Embed(Case):
         got = self.embeddings("--input", path)
         self.close(got, [EMBEDDINGS[TEXTS.index(t)] for t in texts])
         one = self.ok("embed", "--model", self.bare, "--input", path, "--threads", "1")
-        self.assertEqual(one, self.ok("embed", "--model", self.bare, "--input", path, "--threads", "3"))
+        self.assertEqual(
+            one, self.ok("embed", "--model", self.bare, "--input", path, "--threads", "3")
+        )
         self.close(self.embeddings("--input", path, "--batch", "3"), got)
 
     def test_all_ways_in_give_the_same(self):
@@ -249,7 +270,9 @@ class Embed(Case):
     def test_fields_are_for_files_that_have_them(self):
         self.fails(2, "embed", "--model", self.bare, "--text", "body", says="--text", stdin="a\n")
         path = self.path("plain.txt", "a\n")
-        self.fails(2, "embed", "--model", self.bare, "--text", "body", "--input", path, says="no fields")
+        self.fails(
+            2, "embed", "--model", self.bare, "--text", "body", "--input", path, says="no fields"
+        )
 
     def test_words_behind_two_dashes_are_texts(self):
         self.assertEqual(self.embeddings("--", "--good"), self.embeddings(" - - good"))
@@ -292,8 +315,11 @@ class Embed(Case):
         if not shutil.which("h5dump"):
             self.skipTest("h5dump (package hdf5-tools) is not installed")
         raw = self.folder / "e.raw"
-        subprocess.run(["h5dump", "-d", "/embeddings", "-b", "LE", "-o", raw, out], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["h5dump", "-d", "/embeddings", "-b", "LE", "-o", raw, out],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         data = raw.read_bytes()
         got = rows(list(struct.unpack(f"<{len(data) // 4}f", data)), 24)
         self.close(got, EMBEDDINGS * 500)
@@ -301,7 +327,9 @@ class Embed(Case):
     def test_a_file_appears_only_when_it_is_complete(self):
         out = self.path("kept.jsonl", "as before\n")
         bad = self.path("bad.jsonl", '{"text": "good"}\n' * 3000 + '{"text": 5}\n')
-        self.fails(3, "embed", "--model", self.bare, "--input", bad, "--output", out, says="bad.jsonl:3001")
+        self.fails(
+            3, "embed", "--model", self.bare, "--input", bad, "--output", out, says="bad.jsonl:3001"
+        )
         self.assertEqual(out.read_text(), "as before\n")
         self.assertFalse((self.folder / "kept.jsonl.tmp").exists())
 
@@ -317,12 +345,30 @@ class Embed(Case):
 
     def test_refusals(self):
         self.fails(2, "embed", "good", says="--model")
-        self.fails(2, "embed", "--model", self.bare, "--format", "xml", "good", says="jsonl, tsv, npy or h5")
+        self.fails(
+            2,
+            "embed",
+            "--model",
+            self.bare,
+            "--format",
+            "xml",
+            "good",
+            says="jsonl, tsv, npy or h5",
+        )
         self.fails(2, "embed", "--model", self.bare, "--format", "h5", "good", says="--output")
         path = self.path("one.txt", "good\n")
         self.fails(2, "embed", "--model", self.bare, "--input", path, "good", says="--input")
         self.fails(4, "embed", "--model", self.bare, "--input", "no/such.txt", says="no/such.txt")
-        self.fails(6, "embed", "--model", self.bare, "--output", "no/such/e.npy", "good", says="no/such/e.npy")
+        self.fails(
+            6,
+            "embed",
+            "--model",
+            self.bare,
+            "--output",
+            "no/such/e.npy",
+            "good",
+            says="no/such/e.npy",
+        )
 
 
 class Predict(Case):
@@ -345,7 +391,9 @@ class Predict(Case):
         self.assertEqual(list(self.predict("good")[0]["category"]), ["label", "score"])
 
     def test_order_of_the_input_is_kept(self):
-        texts = [" ".join(["good"] * random.Random(i).randint(1, 30)) + f" {i}" for i in range(4500)]
+        texts = [
+            " ".join(["good"] * random.Random(i).randint(1, 30)) + f" {i}" for i in range(4500)
+        ]
         self.assertEqual([j["text"] for j in self.predict(stdin="\n".join(texts))], texts)
 
     def test_any_bytes_come_back_as_valid_json(self):
@@ -356,15 +404,20 @@ class Predict(Case):
         controls = "".join(map(chr, range(1, 32))) + "\x7f"
         self.assertEqual(self.predict(controls)[0]["text"], controls)
         path = self.path("latin1.csv", b"text\nna\xefve\n")
-        self.fails(3, "predict", "--model", self.model, "--input", path, says=("latin1.csv:2", "UTF-8"))
+        self.fails(
+            3, "predict", "--model", self.model, "--input", path, says=("latin1.csv:2", "UTF-8")
+        )
 
     def test_a_model_without_heads_says_how_to_get_one(self):
         self.fails(4, "predict", "--model", self.bare, "good", says="graft train")
 
     def test_the_reader_may_leave(self):
         path = self.path("long.txt", "good\n" * 20000)
-        p = subprocess.Popen([GRAFT, "predict", "--model", self.model, "--input", path],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p = subprocess.Popen(
+            [GRAFT, "predict", "--model", self.model, "--input", path],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         p.stdout.readline()
         p.stdout.close()
         error = p.stderr.read().decode()
@@ -375,8 +428,11 @@ class Predict(Case):
     def test_a_full_disk_is_told(self):
         if os.path.exists("/dev/full"):
             with open("/dev/full", "wb") as full:
-                r = subprocess.run([GRAFT, "predict", "--model", self.model, "good"], stdout=full,
-                                   stderr=subprocess.PIPE)
+                r = subprocess.run(
+                    [GRAFT, "predict", "--model", self.model, "good"],
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                )
             self.assertEqual(r.returncode, 6)
             self.assertIn(b"graft: error: standard output", r.stderr)
 
@@ -407,12 +463,21 @@ class Similarity(Case):
         folder = self.folder / "not-normalised"
         shutil.copytree(model, folder)
         (folder / "1_Pooling").mkdir()
-        modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-                   {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+        modules = [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {
+                "idx": 1,
+                "name": "1",
+                "path": "1_Pooling",
+                "type": "sentence_transformers.models.Pooling",
+            },
+        ]
         (folder / "modules.json").write_text(json.dumps(modules))
         pooling = {"word_embedding_dimension": 22, "pooling_mode_mean_tokens": True}
         (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
-        e = [j["embedding"] for j in self.lines("embed", "--model", folder, "good cheese", "a lamp")]
+        e = [
+            j["embedding"] for j in self.lines("embed", "--model", folder, "good cheese", "a lamp")
+        ]
         self.assertGreater(abs(sum(v * v for v in e[0]) - 1), 0.01)
         got = self.ok("similarity", "--model", folder, "good cheese", "a lamp")
         self.assertAlmostEqual(float(got), cosine(*e), delta=6e-5)
@@ -423,8 +488,10 @@ class Similarity(Case):
         named = ["%s\tx\t%s\t0.5" % p for p in pairs]
         unnamed = ["7\t%s\t%s" % p for p in pairs]
         expected = ["%.4f" % cosine(EMBEDDINGS[i % 3], EMBEDDINGS[(i + 1) % 5]) for i in range(n)]
-        for name, header, body in [("named.tsv", ["sentence1\tgenre\tsentence2\tscore"], named),
-                                   ("unnamed.tsv", [], unnamed)]:
+        for name, header, body in [
+            ("named.tsv", ["sentence1\tgenre\tsentence2\tscore"], named),
+            ("unnamed.tsv", [], unnamed),
+        ]:
             path = self.path(name, "".join(line + "\r\n" for line in header + body))
             got = self.similarity("--pairs", path).splitlines()
             self.assertEqual(got[: len(header)], [line + "\tcosine" for line in header])
@@ -432,16 +499,22 @@ class Similarity(Case):
                 self.assertEqual(out.rsplit("\t", 1)[0], line)
                 self.assertAlmostEqual(float(out.rsplit("\t", 1)[1]), float(c), delta=1.01e-4)
             self.assertEqual(len(got), n + len(header))
-        self.assertEqual(self.similarity("--pairs", "-", stdin="good\tgood\n\n"), "good\tgood\t1.0000\n")
+        self.assertEqual(
+            self.similarity("--pairs", "-", stdin="good\tgood\n\n"), "good\tgood\t1.0000\n"
+        )
 
     def test_refusals(self):
         self.fails(2, "similarity", "--model", self.bare, "good", says="at least two")
-        self.fails(2, "similarity", "--model", self.bare, "--pairs", "p.tsv", "good", says="--pairs")
+        self.fails(
+            2, "similarity", "--model", self.bare, "--pairs", "p.tsv", "good", says="--pairs"
+        )
         self.fails(4, "similarity", "--model", self.bare, "--pairs", "no.tsv", says="no.tsv")
         path = self.path("short.tsv", "good\tbad\nfine\n")
         self.fails(3, "similarity", "--model", self.bare, "--pairs", path, says="short.tsv:2")
         path = self.path("ragged.tsv", "sentence1\tsentence2\ngood\n")
-        self.fails(3, "similarity", "--model", self.bare, "--pairs", path, says="ragged.tsv:2", stdout=None)
+        self.fails(
+            3, "similarity", "--model", self.bare, "--pairs", path, says="ragged.tsv:2", stdout=None
+        )
 
 
 class Eval(Case):
@@ -480,7 +553,9 @@ class Eval(Case):
             self.assertAlmostEqual(t["loss"], loss, delta=2e-6)
             self.assertEqual(t["support"], n)
             self.assertAlmostEqual(t["accuracy"], hits / n, delta=1e-12)
-            self.assertEqual(t["confusion"], [[confusion.get((a, b), 0) for b in classes] for a in classes])
+            self.assertEqual(
+                t["confusion"], [[confusion.get((a, b), 0) for b in classes] for a in classes]
+            )
             f1 = []
             for c in classes:
                 hit = confusion.get((c, c), 0)
@@ -507,18 +582,30 @@ class Eval(Case):
         self.assertEqual(json.loads(self.ok(*args, "--label", "category=kind")), want)
         self.assertIsNone(json.loads(self.ok(*args))["category"]["loss"])
         csv = "text,kind\n" + "".join(
-            '"%s",%s\n' % (t, l or "") for t, l in zip(TEXTS, LABELS["category"]) if t)
+            '"%s",%s\n' % (t, l or "") for t, l in zip(TEXTS, LABELS["category"]) if t
+        )
         path = self.path("renamed.csv", csv)
         args = ("eval", self.model, path, "--json")
-        self.assertEqual(json.loads(self.ok(*args, "--label", "category=kind"))["sentiment"]["support"], 0)
+        self.assertEqual(
+            json.loads(self.ok(*args, "--label", "category=kind"))["sentiment"]["support"], 0
+        )
         self.fails(3, *args, says=('"kind"', '"sentiment"', "--label"))
         self.fails(2, *args, "--label", "mood=kind", says='"category", "sentiment"')
         self.fails(2, *args, "--label", "category", says="TASK=FIELD")
         self.fails(3, *args, "--label", "category=kin", says='did you mean "kind"')
 
     def test_refusals(self):
-        path = self.path("unknown.jsonl", '{"text": "a", "sentiment": "neutral"}\n{"text": "b", "sentiment": "neutrl"}\n')
-        self.fails(3, "eval", self.model, path, says=("unknown.jsonl:2", "neutrl", 'did you mean "neutral"'))
+        path = self.path(
+            "unknown.jsonl",
+            '{"text": "a", "sentiment": "neutral"}\n{"text": "b", "sentiment": "neutrl"}\n',
+        )
+        self.fails(
+            3,
+            "eval",
+            self.model,
+            path,
+            says=("unknown.jsonl:2", "neutrl", 'did you mean "neutral"'),
+        )
         path = self.path("number.jsonl", '{"text": "a", "sentiment": 5}\n')
         self.fails(3, "eval", self.model, path, says="number.jsonl:1")
         path = self.path("none.jsonl", '{"text": "a", "other": "b"}\n')
@@ -559,8 +646,10 @@ class BadModels(Case):
 
     def test_weights_that_are_not_finite(self):
         folder = self.broken("nan-head")
-        tensors = {n: ([len(v) // 24, 24] if n.endswith("weight") else [len(v)], v)
-                   for n, v in read_safetensors(GOLDEN / "heads.safetensors").items()}
+        tensors = {
+            n: ([len(v) // 24, 24] if n.endswith("weight") else [len(v)], v)
+            for n, v in read_safetensors(GOLDEN / "heads.safetensors").items()
+        }
         tensors["heads.sentiment.bias"][1][0] = math.nan
         write_safetensors(folder / "heads.safetensors", tensors)
         self.fails(5, "predict", "--model", folder, "a", says=("command line:1", '"sentiment"'))
@@ -578,14 +667,21 @@ class Machine(Case):
     def test_version(self):
         lines = self.ok("version").splitlines()
         self.assertRegex(lines[0], r"^graft \d+\.\d+\.\d+$")
-        self.assertEqual([line.split()[0] for line in lines[1:]],
-                         ["compiler", "BLAS", "HDF5", "cJSON", "utf8proc", "kernels"])
+        self.assertEqual(
+            [line.split()[0] for line in lines[1:]],
+            ["compiler", "BLAS", "HDF5", "cJSON", "utf8proc", "kernels"],
+        )
         self.assertEqual(self.ok("--version").splitlines(), lines)
 
     def test_doctor(self):
         with tempfile.TemporaryDirectory() as empty:
-            r = subprocess.run([GRAFT, "doctor"], capture_output=True, cwd=empty,
-                               env={**os.environ, "TMPDIR": empty}, timeout=300)
+            r = subprocess.run(
+                [GRAFT, "doctor"],
+                capture_output=True,
+                cwd=empty,
+                env={**os.environ, "TMPDIR": empty},
+                timeout=300,
+            )
             self.assertEqual(os.listdir(empty), [])
         self.assertEqual(r.returncode, 0, r.stdout.decode() + r.stderr.decode())
         tests = [line for line in r.stdout.decode().splitlines() if line.startswith("self-test")]
@@ -593,13 +689,17 @@ class Machine(Case):
         self.assertTrue(all(line.endswith(" ok") for line in tests))
 
     def test_doctor_reports_a_failure(self):
-        r = subprocess.run([GRAFT, "doctor"], capture_output=True, env={**os.environ, "TMPDIR": "/no/such"})
+        r = subprocess.run(
+            [GRAFT, "doctor"], capture_output=True, env={**os.environ, "TMPDIR": "/no/such"}
+        )
         self.assertEqual(r.returncode, 1)
         self.assertIn(b"FAILED: /no/such/graft-", r.stdout)
         self.assertIn(b"graft: error: doctor: ", r.stderr)
 
     def test_info(self):
-        self.assertIn("embeddings.word_embeddings.weight", self.ok("info", self.bare + "/model.safetensors"))
+        self.assertIn(
+            "embeddings.word_embeddings.weight", self.ok("info", self.bare + "/model.safetensors")
+        )
         self.assertIn("24", self.ok("info", self.model))
         self.fails(4, "info", "no/such", says="no/such")
         self.fails(4, "info", self.path("junk.safetensors", "junk"), says="junk.safetensors")
