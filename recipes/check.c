@@ -98,11 +98,17 @@ static bool add_task(checking *c, int64_t task, gf_err *e) {
     return ok;
 }
 
-static bool labels_differ(const gf_dataset *d, int64_t a, int64_t b) {
-    for (int64_t t = 0; t < d->n_tasks; t++)
-        if (d->label[t][a] >= 0 && d->label[t][b] >= 0 && d->label[t][a] != d->label[t][b])
-            return true;
-    return false;
+/* The last row before this one that has the same text and another label, -1 if there is none.
+ * last[t] is the last row of the text that has a label of task t. */
+static int64_t find_rival(const gf_dataset *d, int64_t row, int64_t *last) {
+    int64_t rival = -1;
+    for (int64_t t = 0; t < d->n_tasks; t++) {
+        if (d->label[t][row] < 0) continue;
+        if (last[t] >= 0 && d->label[t][last[t]] != d->label[t][row] && last[t] > rival)
+            rival = last[t];
+        last[t] = row;
+    }
+    return rival;
 }
 
 enum { SHOWN = 5 };
@@ -111,18 +117,22 @@ enum { SHOWN = 5 };
 static bool add_repeats(checking *c, const char *name, const gf_dataset *d, const seen *s,
                         gf_err *e) {
     int64_t equal = 0, different = 0, first[SHOWN], second[SHOWN];
-    bool ok = true;
-    for (int64_t i = 1; i < d->rows; i++) {
-        if (s[i].hash != s[i - 1].hash) continue;
-        equal++;
-        if (!labels_differ(d, s[i - 1].row, s[i].row)) continue;
+    int64_t *last = gf_alloc_array(d->n_tasks, sizeof *last, e);
+    bool ok = last != NULL;
+    for (int64_t i = 0; ok && i < d->rows; i++) {
+        bool again = i > 0 && s[i].hash == s[i - 1].hash;
+        int64_t rival;
+        for (int64_t t = 0; !again && t < d->n_tasks; t++) last[t] = -1;
+        equal += again;
+        if ((rival = find_rival(d, s[i].row, last)) < 0) continue;
         if (different < SHOWN) {
-            first[different] = d->line[s[i - 1].row];
+            first[different] = d->line[rival];
             second[different] = d->line[s[i].row];
         }
         different++;
     }
-    if (equal) ok = gf_text_add(c->out, e, "%s repeats %lld texts\n", name, (long long)equal);
+    gf_free(last);
+    if (ok && equal) ok = gf_text_add(c->out, e, "%s repeats %lld texts\n", name, (long long)equal);
     if (!ok || !different) return ok;
     *c->problems += 1;
     ok =
