@@ -16,15 +16,14 @@ static const char *infer(gf_node *n) {
     return NULL;
 }
 
-/* Adds the bias and applies the activation to a finished panel. z and y may be the same memory. */
-static void finish(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+/* The activation over a finished panel. z and y may be the same memory. */
+static void activate(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns) {
     const gf_node *n = context;
     const gf_vec *vec = gf_node_vec(n);
     int64_t width = n->shape.dim[1];
     gf_real *y = (gf_real *)(uintptr_t)n->x, *z = n->n_aux ? n->aux : y; /* [T, O] */
     for (int64_t r = row; r < row + rows; r++) {
         int64_t at = r * width + column;
-        vec->add(columns, n->in[2]->x + column, z + at);
         if (n->attr.kind == GF_ACT_GELU) vec->gelu(columns, z + at, y + at);
         if (n->attr.kind == GF_ACT_GELU_TANH) vec->gelu_tanh(columns, z + at, y + at);
     }
@@ -41,8 +40,9 @@ static void forward(gf_node *n) {
                     .ldb = i,
                     .transpose_b = true,
                     .c = n->n_aux ? n->aux : gf_out(n),
-                    .ldc = o};
-    gf_gemm(gf_node_pool(n), &p, finish, n);
+                    .ldc = o,
+                    .start = n->in[2]->x};
+    gf_gemm(gf_node_pool(n), &p, n->attr.kind == GF_ACT_NONE ? NULL : activate, n);
 }
 
 static void through_activation(gf_node *n, int64_t first, int64_t rows) {

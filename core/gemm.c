@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Panels of C. There are 8 where they keep LEAST_WORK multiplications each, and 16 where they keep
  * MUCH_WORK: enough to go round, and no more, since each packs its own part of A and B. Their sides
@@ -32,6 +33,13 @@ typedef struct panels {
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Cheaper than adding afterwards: BLAS would clear C first. */
+static void start_rows(gf_product *p, int64_t column) {
+    for (int64_t r = 0; r < p->m; r++)
+        memcpy(p->c + r * p->ldc, p->start + column, (size_t)p->n * sizeof *p->c);
+    p->beta = 1;
+}
+
 static void run_panel(void *job, int64_t part, int thread) {
     const panels *s = job;
     int64_t row = part / s->across * s->rows, column = part % s->across * s->columns;
@@ -42,6 +50,7 @@ static void run_panel(void *job, int64_t part, int thread) {
     p.a += p.transpose_a ? row : row * p.lda;
     p.b += p.transpose_b ? column * p.ldb : column;
     p.c += row * p.ldc + column;
+    if (p.start) start_rows(&p, column);
     gf_gemm_here(&p);
     if (s->then) s->then(s->context, row, p.m, column, p.n);
 }

@@ -25,6 +25,7 @@ typedef struct gf_product {
     int64_t lda, ldb, ldc;
     bool transpose_a, transpose_b;
     gf_real alpha, beta;
+    const gf_real *start; /* [n] what every row of C starts from, such as a bias; then beta is 1 */
 } gf_product;
 
 /* Called on a finished panel, by the thread that computed it and while it is in the cache. */
