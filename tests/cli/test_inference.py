@@ -6,7 +6,6 @@ usage: tests/cli/test_inference.py [-v]        needs build/graft, or the program
 The model is the golden case mean_gelu; expected numbers are those PyTorch computed for it
 (tests/golden/README.md). Only Python's standard library is used.
 """
-
 import json
 import math
 import os
@@ -47,16 +46,8 @@ def write_safetensors(path, tensors):
     header, body = {}, b""
     for name, (shape, values) in tensors.items():
         part = struct.pack(f"<{len(values)}f", *values)
-<<<<<<< HEAD
-        header[name] = {
-            "dtype": "F32",
-            "shape": shape,
-            "data_offsets": [len(body), len(body) + len(part)],
-        }
-=======
         header[name] = {"dtype": "F32", "shape": shape,
                         "data_offsets": [len(body), len(body) + len(part)]}
->>>>>>> cli
         body += part
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -81,20 +72,10 @@ def texts_of_case():
 
 EXPECTED = read_safetensors(GOLDEN / "expected.safetensors")
 TEXTS = list(texts_of_case().values())
-<<<<<<< HEAD
-IDS, EMBEDDINGS = (
-    [of_case[i] for i in texts_of_case()]
-    for of_case in (CASE["ids"], rows(EXPECTED["embedding"], 24))
-)
-LOGITS = {
-    t: [rows(EXPECTED[f"logits/{t}"], len(c))[i] for i in texts_of_case()] for t, c in TASKS.items()
-}
-=======
 IDS, EMBEDDINGS = ([of_case[i] for i in texts_of_case()]
                    for of_case in (CASE["ids"], rows(EXPECTED["embedding"], 24)))
 LOGITS = {t: [rows(EXPECTED[f"logits/{t}"], len(c))[i] for i in texts_of_case()]
           for t, c in TASKS.items()}
->>>>>>> cli
 LABELS = {t: [CASE["labels"][t][i] for i in texts_of_case()] for t in TASKS}
 
 
@@ -111,14 +92,8 @@ def cosine(x, y):
 def graft(*args, stdin=b"", cwd=None):
     if isinstance(stdin, str):
         stdin = stdin.encode()
-<<<<<<< HEAD
-    return subprocess.run(
-        [GRAFT, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300
-    )
-=======
     return subprocess.run([GRAFT, *map(str, args)], input=stdin, capture_output=True, cwd=cwd,
                           timeout=300)
->>>>>>> cli
 
 
 class Case(unittest.TestCase):
@@ -161,14 +136,8 @@ class Case(unittest.TestCase):
             self.assertEqual(r.stdout, stdout)
 
     def embeddings(self, *args, stdin=b""):
-<<<<<<< HEAD
-        return [
-            j["embedding"] for j in self.lines("embed", "--model", self.bare, *args, stdin=stdin)
-        ]
-=======
         return [j["embedding"]
                 for j in self.lines("embed", "--model", self.bare, *args, stdin=stdin)]
->>>>>>> cli
 
     def close(self, got, expected, tolerance=2e-6):
         self.assertEqual(len(got), len(expected))
@@ -219,14 +188,8 @@ class Help(Case):
         self.fails(2, "embed", "--model", self.bare, "--threads", "0", "a", says="--threads")
         self.fails(2, "embed", "--model", self.bare, "--batch", "two", "a", says="--batch")
         self.fails(2, "embed", "--model", self.bare, "--threads", "99999999999999999999", "a")
-<<<<<<< HEAD
-        self.fails(
-            2, "embed", "--model", self.bare, "--threads", "4294967297", "a", says="--threads"
-        )
-=======
         self.fails(2, "embed", "--model", self.bare, "--threads", "4294967297", "a",
                    says="--threads")
->>>>>>> cli
         self.fails(2, "embed", "a", "--model", says="--model wants a value")
         self.fails(2, "predict", "--model", self.model, "--scores=yes", "a", says="takes no value")
         self.fails(2, "info", says="0 of at least 1")
@@ -243,19 +206,10 @@ class Tokenize(Case):
         self.assertEqual(got[0]["tokens"], ["[CLS]", "lovely", "[SEP]"])
 
     def test_max_length_counts_the_special_tokens(self):
-<<<<<<< HEAD
-        self.assertEqual(
-            len(self.tokenize("the cheese was good", "--max-length", "4")[0]["ids"]), 4
-        )
-        self.fails(
-            2, "tokenize", "--model", self.bare, "--max-length", "33", "a", says="32 positions"
-        )
-=======
         self.assertEqual(len(self.tokenize("the cheese was good", "--max-length", "4")[0]["ids"]),
                          4)
         self.fails(2, "tokenize", "--model", self.bare, "--max-length", "33", "a",
                    says="32 positions")
->>>>>>> cli
         self.fails(2, "tokenize", "--model", self.bare, "--max-length", "2", "a", says="from 3")
 
     def test_weights_are_not_needed(self):
@@ -280,14 +234,8 @@ class Embed(Case):
         got = self.embeddings("--input", path)
         self.close(got, [EMBEDDINGS[TEXTS.index(t)] for t in texts])
         one = self.ok("embed", "--model", self.bare, "--input", path, "--threads", "1")
-<<<<<<< HEAD
-        self.assertEqual(
-            one, self.ok("embed", "--model", self.bare, "--input", path, "--threads", "3")
-        )
-=======
         self.assertEqual(one,
                          self.ok("embed", "--model", self.bare, "--input", path, "--threads", "3"))
->>>>>>> cli
         self.close(self.embeddings("--input", path, "--batch", "3"), got)
 
     def test_all_ways_in_give_the_same(self):
@@ -309,14 +257,8 @@ class Embed(Case):
     def test_fields_are_for_files_that_have_them(self):
         self.fails(2, "embed", "--model", self.bare, "--text", "body", says="--text", stdin="a\n")
         path = self.path("plain.txt", "a\n")
-<<<<<<< HEAD
-        self.fails(
-            2, "embed", "--model", self.bare, "--text", "body", "--input", path, says="no fields"
-        )
-=======
         self.fails(2, "embed", "--model", self.bare, "--text", "body", "--input", path,
                    says="no fields")
->>>>>>> cli
 
     def test_words_behind_two_dashes_are_texts(self):
         self.assertEqual(self.embeddings("--", "--good"), self.embeddings(" - - good"))
@@ -359,11 +301,8 @@ class Embed(Case):
         if not shutil.which("h5dump"):
             self.skipTest("h5dump (package hdf5-tools) is not installed")
         raw = self.folder / "e.raw"
-        subprocess.run(
-            ["h5dump", "-d", "/embeddings", "-b", "LE", "-o", raw, out],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        subprocess.run(["h5dump", "-d", "/embeddings", "-b", "LE", "-o", raw, out], check=True,
+                       stdout=subprocess.DEVNULL)
         data = raw.read_bytes()
         got = rows(list(struct.unpack(f"<{len(data) // 4}f", data)), 24)
         self.close(got, EMBEDDINGS * 500)
@@ -371,14 +310,8 @@ class Embed(Case):
     def test_a_file_appears_only_when_it_is_complete(self):
         out = self.path("kept.jsonl", "as before\n")
         bad = self.path("bad.jsonl", '{"text": "good"}\n' * 3000 + '{"text": 5}\n')
-<<<<<<< HEAD
-        self.fails(
-            3, "embed", "--model", self.bare, "--input", bad, "--output", out, says="bad.jsonl:3001"
-        )
-=======
         self.fails(3, "embed", "--model", self.bare, "--input", bad, "--output", out,
                    says="bad.jsonl:3001")
->>>>>>> cli
         self.assertEqual(out.read_text(), "as before\n")
         self.assertFalse((self.folder / "kept.jsonl.tmp").exists())
 
@@ -394,40 +327,14 @@ class Embed(Case):
 
     def test_refusals(self):
         self.fails(2, "embed", "good", says="--model")
-<<<<<<< HEAD
-        self.fails(
-            2,
-            "embed",
-            "--model",
-            self.bare,
-            "--format",
-            "xml",
-            "good",
-            says="jsonl, tsv, npy or h5",
-        )
-=======
         self.fails(2, "embed", "--model", self.bare, "--format", "xml", "good",
                    says="jsonl, tsv, npy or h5")
->>>>>>> cli
         self.fails(2, "embed", "--model", self.bare, "--format", "h5", "good", says="--output")
         path = self.path("one.txt", "good\n")
         self.fails(2, "embed", "--model", self.bare, "--input", path, "good", says="--input")
         self.fails(4, "embed", "--model", self.bare, "--input", "no/such.txt", says="no/such.txt")
-<<<<<<< HEAD
-        self.fails(
-            6,
-            "embed",
-            "--model",
-            self.bare,
-            "--output",
-            "no/such/e.npy",
-            "good",
-            says="no/such/e.npy",
-        )
-=======
         self.fails(6, "embed", "--model", self.bare, "--output", "no/such/e.npy", "good",
                    says="no/such/e.npy")
->>>>>>> cli
 
 
 class Predict(Case):
@@ -450,14 +357,8 @@ class Predict(Case):
         self.assertEqual(list(self.predict("good")[0]["category"]), ["label", "score"])
 
     def test_order_of_the_input_is_kept(self):
-<<<<<<< HEAD
-        texts = [
-            " ".join(["good"] * random.Random(i).randint(1, 30)) + f" {i}" for i in range(4500)
-        ]
-=======
         texts = [" ".join(["good"] * random.Random(i).randint(1, 30)) + f" {i}"
                  for i in range(4500)]
->>>>>>> cli
         self.assertEqual([j["text"] for j in self.predict(stdin="\n".join(texts))], texts)
 
     def test_any_bytes_come_back_as_valid_json(self):
@@ -468,25 +369,16 @@ class Predict(Case):
         controls = "".join(map(chr, range(1, 32))) + "\x7f"
         self.assertEqual(self.predict(controls)[0]["text"], controls)
         path = self.path("latin1.csv", b"text\nna\xefve\n")
-<<<<<<< HEAD
-        self.fails(
-            3, "predict", "--model", self.model, "--input", path, says=("latin1.csv:2", "UTF-8")
-        )
-=======
         self.fails(3, "predict", "--model", self.model, "--input", path,
                    says=("latin1.csv:2", "UTF-8"))
->>>>>>> cli
 
     def test_a_model_without_heads_says_how_to_get_one(self):
         self.fails(4, "predict", "--model", self.bare, "good", says="graft train")
 
     def test_the_reader_may_leave(self):
         path = self.path("long.txt", "good\n" * 20000)
-        p = subprocess.Popen(
-            [GRAFT, "predict", "--model", self.model, "--input", path],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        p = subprocess.Popen([GRAFT, "predict", "--model", self.model, "--input", path],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         p.stdout.readline()
         p.stdout.close()
         error = p.stderr.read().decode()
@@ -497,11 +389,8 @@ class Predict(Case):
     def test_a_full_disk_is_told(self):
         if os.path.exists("/dev/full"):
             with open("/dev/full", "wb") as full:
-                r = subprocess.run(
-                    [GRAFT, "predict", "--model", self.model, "good"],
-                    stdout=full,
-                    stderr=subprocess.PIPE,
-                )
+                r = subprocess.run([GRAFT, "predict", "--model", self.model, "good"], stdout=full,
+                                   stderr=subprocess.PIPE)
             self.assertEqual(r.returncode, 6)
             self.assertIn(b"graft: error: standard output", r.stderr)
 
@@ -532,23 +421,6 @@ class Similarity(Case):
         folder = self.folder / "not-normalised"
         shutil.copytree(model, folder)
         (folder / "1_Pooling").mkdir()
-<<<<<<< HEAD
-        modules = [
-            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-            {
-                "idx": 1,
-                "name": "1",
-                "path": "1_Pooling",
-                "type": "sentence_transformers.models.Pooling",
-            },
-        ]
-        (folder / "modules.json").write_text(json.dumps(modules))
-        pooling = {"word_embedding_dimension": 22, "pooling_mode_mean_tokens": True}
-        (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
-        e = [
-            j["embedding"] for j in self.lines("embed", "--model", folder, "good cheese", "a lamp")
-        ]
-=======
         modules = [{"idx": 0, "name": "0", "path": "",
                     "type": "sentence_transformers.models.Transformer"},
                    {"idx": 1, "name": "1", "path": "1_Pooling",
@@ -558,7 +430,6 @@ class Similarity(Case):
         (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
         e = [j["embedding"]
              for j in self.lines("embed", "--model", folder, "good cheese", "a lamp")]
->>>>>>> cli
         self.assertGreater(abs(sum(v * v for v in e[0]) - 1), 0.01)
         got = self.ok("similarity", "--model", folder, "good cheese", "a lamp")
         self.assertAlmostEqual(float(got), cosine(*e), delta=6e-5)
@@ -569,10 +440,8 @@ class Similarity(Case):
         named = ["%s\tx\t%s\t0.5" % p for p in pairs]
         unnamed = ["7\t%s\t%s" % p for p in pairs]
         expected = ["%.4f" % cosine(EMBEDDINGS[i % 3], EMBEDDINGS[(i + 1) % 5]) for i in range(n)]
-        for name, header, body in [
-            ("named.tsv", ["sentence1\tgenre\tsentence2\tscore"], named),
-            ("unnamed.tsv", [], unnamed),
-        ]:
+        for name, header, body in [("named.tsv", ["sentence1\tgenre\tsentence2\tscore"], named),
+                                   ("unnamed.tsv", [], unnamed)]:
             path = self.path(name, "".join(line + "\r\n" for line in header + body))
             got = self.similarity("--pairs", path).splitlines()
             self.assertEqual(got[: len(header)], [line + "\tcosine" for line in header])
@@ -580,17 +449,6 @@ class Similarity(Case):
                 self.assertEqual(out.rsplit("\t", 1)[0], line)
                 self.assertAlmostEqual(float(out.rsplit("\t", 1)[1]), float(c), delta=1.01e-4)
             self.assertEqual(len(got), n + len(header))
-<<<<<<< HEAD
-        self.assertEqual(
-            self.similarity("--pairs", "-", stdin="good\tgood\n\n"), "good\tgood\t1.0000\n"
-        )
-
-    def test_refusals(self):
-        self.fails(2, "similarity", "--model", self.bare, "good", says="at least two")
-        self.fails(
-            2, "similarity", "--model", self.bare, "--pairs", "p.tsv", "good", says="--pairs"
-        )
-=======
         self.assertEqual(self.similarity("--pairs", "-", stdin="good\tgood\n\n"),
                          "good\tgood\t1.0000\n")
 
@@ -598,19 +456,12 @@ class Similarity(Case):
         self.fails(2, "similarity", "--model", self.bare, "good", says="at least two")
         self.fails(2, "similarity", "--model", self.bare, "--pairs", "p.tsv", "good",
                    says="--pairs")
->>>>>>> cli
         self.fails(4, "similarity", "--model", self.bare, "--pairs", "no.tsv", says="no.tsv")
         path = self.path("short.tsv", "good\tbad\nfine\n")
         self.fails(3, "similarity", "--model", self.bare, "--pairs", path, says="short.tsv:2")
         path = self.path("ragged.tsv", "sentence1\tsentence2\ngood\n")
-<<<<<<< HEAD
-        self.fails(
-            3, "similarity", "--model", self.bare, "--pairs", path, says="ragged.tsv:2", stdout=None
-        )
-=======
         self.fails(3, "similarity", "--model", self.bare, "--pairs", path, says="ragged.tsv:2",
                    stdout=None)
->>>>>>> cli
 
 
 class Eval(Case):
@@ -649,14 +500,8 @@ class Eval(Case):
             self.assertAlmostEqual(t["loss"], loss, delta=2e-6)
             self.assertEqual(t["support"], n)
             self.assertAlmostEqual(t["accuracy"], hits / n, delta=1e-12)
-<<<<<<< HEAD
-            self.assertEqual(
-                t["confusion"], [[confusion.get((a, b), 0) for b in classes] for a in classes]
-            )
-=======
             self.assertEqual(t["confusion"],
                              [[confusion.get((a, b), 0) for b in classes] for a in classes])
->>>>>>> cli
             f1 = []
             for c in classes:
                 hit = confusion.get((c, c), 0)
@@ -683,42 +528,21 @@ class Eval(Case):
         self.assertEqual(json.loads(self.ok(*args, "--label", "category=kind")), want)
         self.assertIsNone(json.loads(self.ok(*args))["category"]["loss"])
         csv = "text,kind\n" + "".join(
-            '"%s",%s\n' % (t, l or "") for t, l in zip(TEXTS, LABELS["category"]) if t
-        )
+            '"%s",%s\n' % (t, l or "") for t, l in zip(TEXTS, LABELS["category"]) if t)
         path = self.path("renamed.csv", csv)
         args = ("eval", self.model, path, "--json")
-<<<<<<< HEAD
-        self.assertEqual(
-            json.loads(self.ok(*args, "--label", "category=kind"))["sentiment"]["support"], 0
-        )
-=======
         got = json.loads(self.ok(*args, "--label", "category=kind"))
         self.assertEqual(got["sentiment"]["support"], 0)
->>>>>>> cli
         self.fails(3, *args, says=('"kind"', '"sentiment"', "--label"))
         self.fails(2, *args, "--label", "mood=kind", says='"category", "sentiment"')
         self.fails(2, *args, "--label", "category", says="TASK=FIELD")
         self.fails(3, *args, "--label", "category=kin", says='did you mean "kind"')
 
     def test_refusals(self):
-<<<<<<< HEAD
-        path = self.path(
-            "unknown.jsonl",
-            '{"text": "a", "sentiment": "neutral"}\n{"text": "b", "sentiment": "neutrl"}\n',
-        )
-        self.fails(
-            3,
-            "eval",
-            self.model,
-            path,
-            says=("unknown.jsonl:2", "neutrl", 'did you mean "neutral"'),
-        )
-=======
         path = self.path("unknown.jsonl", '{"text": "a", "sentiment": "neutral"}\n'
                                           '{"text": "b", "sentiment": "neutrl"}\n')
         self.fails(3, "eval", self.model, path,
                    says=("unknown.jsonl:2", "neutrl", 'did you mean "neutral"'))
->>>>>>> cli
         path = self.path("number.jsonl", '{"text": "a", "sentiment": 5}\n')
         self.fails(3, "eval", self.model, path, says="number.jsonl:1")
         path = self.path("none.jsonl", '{"text": "a", "other": "b"}\n')
@@ -759,10 +583,8 @@ class BadModels(Case):
 
     def test_weights_that_are_not_finite(self):
         folder = self.broken("nan-head")
-        tensors = {
-            n: ([len(v) // 24, 24] if n.endswith("weight") else [len(v)], v)
-            for n, v in read_safetensors(GOLDEN / "heads.safetensors").items()
-        }
+        tensors = {n: ([len(v) // 24, 24] if n.endswith("weight") else [len(v)], v)
+                   for n, v in read_safetensors(GOLDEN / "heads.safetensors").items()}
         tensors["heads.sentiment.bias"][1][0] = math.nan
         write_safetensors(folder / "heads.safetensors", tensors)
         self.fails(5, "predict", "--model", folder, "a", says=("command line:1", '"sentiment"'))
@@ -780,21 +602,14 @@ class Machine(Case):
     def test_version(self):
         lines = self.ok("version").splitlines()
         self.assertRegex(lines[0], r"^graft \d+\.\d+\.\d+$")
-        self.assertEqual(
-            [line.split()[0] for line in lines[1:]],
-            ["compiler", "BLAS", "HDF5", "cJSON", "utf8proc", "kernels"],
-        )
+        self.assertEqual([line.split()[0] for line in lines[1:]],
+                         ["compiler", "BLAS", "HDF5", "cJSON", "utf8proc", "kernels"])
         self.assertEqual(self.ok("--version").splitlines(), lines)
 
     def test_doctor(self):
         with tempfile.TemporaryDirectory() as empty:
-            r = subprocess.run(
-                [GRAFT, "doctor"],
-                capture_output=True,
-                cwd=empty,
-                env={**os.environ, "TMPDIR": empty},
-                timeout=300,
-            )
+            r = subprocess.run([GRAFT, "doctor"], capture_output=True, cwd=empty,
+                               env={**os.environ, "TMPDIR": empty}, timeout=300)
             self.assertEqual(os.listdir(empty), [])
         self.assertEqual(r.returncode, 0, r.stdout.decode() + r.stderr.decode())
         tests = [line for line in r.stdout.decode().splitlines() if line.startswith("self-test")]
@@ -802,27 +617,15 @@ class Machine(Case):
         self.assertTrue(all(line.endswith(" ok") for line in tests))
 
     def test_doctor_reports_a_failure(self):
-<<<<<<< HEAD
-        r = subprocess.run(
-            [GRAFT, "doctor"], capture_output=True, env={**os.environ, "TMPDIR": "/no/such"}
-        )
-=======
         r = subprocess.run([GRAFT, "doctor"], capture_output=True,
                            env={**os.environ, "TMPDIR": "/no/such"})
->>>>>>> cli
         self.assertEqual(r.returncode, 1)
         self.assertIn(b"FAILED: /no/such/graft-", r.stdout)
         self.assertIn(b"graft: error: doctor: ", r.stderr)
 
     def test_info(self):
-<<<<<<< HEAD
-        self.assertIn(
-            "embeddings.word_embeddings.weight", self.ok("info", self.bare + "/model.safetensors")
-        )
-=======
         self.assertIn("embeddings.word_embeddings.weight",
                       self.ok("info", self.bare + "/model.safetensors"))
->>>>>>> cli
         self.assertIn("24", self.ok("info", self.model))
         self.fails(4, "info", "no/such", says="no/such")
         self.fails(4, "info", self.path("junk.safetensors", "junk"), says="junk.safetensors")
