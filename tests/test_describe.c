@@ -72,7 +72,7 @@ static void refuses(const char *path, const char *reason) {
 static void make_model(gf_model *m) {
     static const char *const signs[] = {"negative", "neutral", "positive"};
     const char *many[28];
-    char names[28][16];
+    char names[28][24];
     gf_err e = {0};
     for (int i = 0; i < 28; i++) {
         snprintf(names[i], sizeof names[i], "category %d", i);
