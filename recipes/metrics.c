@@ -132,20 +132,27 @@ bool gf_metrics_table(const gf_metrics *m, const gf_metrics *before, gf_text *ou
     return ok;
 }
 
-enum { SHOWN_CLASSES = 30 };
+static int digits_of(int64_t v) {
+    int digits = 1;
+    while (v >= 10) v /= 10, digits++;
+    return digits;
+}
 
+/* As narrow as its numbers allow; classes by their numbers in the table above, "." for none. */
 static bool add_confusion(const gf_task_metrics *t, gf_text *out, gf_err *e) {
-    int64_t n = t->head->n_classes;
-    bool ok;
-    if (n > SHOWN_CLASSES)
-        return gf_text_add(out, e, "(%lld classes: see --json for the confusion matrix)\n",
-                           (long long)n);
-    ok = gf_text_add(out, e, "confusion (rows: label, columns: prediction, by number)\n%20s", "");
-    for (int64_t c = 0; ok && c < n; c++) ok = gf_text_add(out, e, " %4lld", (long long)c);
-    for (int64_t c = 0; ok && c < n; c++) {
-        ok = gf_text_add(out, e, "\n%3lld %-16.16s", (long long)c, t->head->classes[c]);
-        for (int64_t o = 0; ok && o < n; o++)
-            ok = gf_text_add(out, e, " %4lld", (long long)t->confusion[c * n + o]);
+    int64_t n = t->head->n_classes, most = n - 1;
+    int width;
+    bool ok = gf_text_add(out, e, "confusion matrix (rows: label, columns: prediction)\n%3s", "");
+    for (int64_t i = 0; i < n * n; i++)
+        if (t->confusion[i] > most) most = t->confusion[i];
+    width = digits_of(most) + 1;
+    for (int64_t c = 0; ok && c < n; c++) ok = gf_text_add(out, e, "%*lld", width, (long long)c);
+    for (int64_t i = 0; ok && i < n * n; i++) {
+        if (i % n == 0) ok = gf_text_add(out, e, "\n%3lld", (long long)(i / n));
+        if (t->confusion[i])
+            ok = ok && gf_text_add(out, e, "%*lld", width, (long long)t->confusion[i]);
+        else
+            ok = ok && gf_text_add(out, e, "%*s", width, ".");
     }
     return ok && gf_text_add(out, e, "\n");
 }
@@ -154,12 +161,13 @@ bool gf_metrics_details(const gf_metrics *m, gf_text *out, gf_err *e) {
     bool ok = true;
     for (int64_t h = 0; ok && h < m->n_tasks; h++) {
         const gf_task_metrics *t = &m->tasks[h];
-        ok = gf_text_add(out, e, "\n%-28.28s %9s %9s %9s %9s\n", t->head->name, "precision",
+        ok = gf_text_add(out, e, "\n    %-28.28s %9s %9s %9s %9s\n", t->head->name, "precision",
                          "recall", "F1", "support");
         for (int64_t c = 0; ok && c < t->head->n_classes; c++) {
             const gf_class_metrics *k = &t->classes[c];
-            ok = gf_text_add(out, e, "%-28.28s %9.4f %9.4f %9.4f %9lld\n", t->head->classes[c],
-                             k->precision, k->recall, k->f1, (long long)k->support);
+            ok = gf_text_add(out, e, "%3lld %-28.28s %9.4f %9.4f %9.4f %9lld\n", (long long)c,
+                             t->head->classes[c], k->precision, k->recall, k->f1,
+                             (long long)k->support);
         }
         ok = ok && add_confusion(t, out, e);
     }
