@@ -1,6 +1,7 @@
 #include "recipes/check.h"
 
 #include "core/mem.h"
+#include "recipes/step.h"
 
 #include <stdlib.h>
 
@@ -171,12 +172,21 @@ static bool add_overlap(checking *c, const char *a_name, const gf_dataset *a, co
     return ok && gf_text_add(c->out, e, shared > SHOWN ? ", ...\n" : "\n");
 }
 
-bool gf_run_check(const gf_run *r, gf_text *out, int64_t *problems, gf_err *e) {
+/* Patterns are resolved as training would. */
+static bool check_phases(gf_run *r, gf_err *e) {
+    gf_phase p = {0};
+    bool ok = true;
+    for (int64_t i = 0; ok && i < r->recipe->n_phases; i++) ok = gf_phase_assign(&p, r, i, e);
+    gf_phase_end(&p);
+    return ok;
+}
+
+bool gf_run_check(gf_run *r, gf_text *out, int64_t *problems, gf_err *e) {
     const gf_dataset *sets[] = {&r->train, &r->dev, &r->test};
     static const char *const names[] = {"train", "dev", "test"};
     seen *rows[3] = {0};
     checking c = {r, out, problems};
-    bool ok = true;
+    bool ok = check_phases(r, e);
     *problems = 0;
     for (int s = 0; ok && s < 3; s++)
         if (sets[s]->rows) ok = add_split(&c, names[s], sets[s], e);

@@ -2,7 +2,7 @@
  * the data sets as token ids.
  *
  *     gf_run run = {0};
- *     if (!gf_run_open(&run, &recipe, GF_RUN_ALL, NULL, log, e)) goto done;
+ *     if (!gf_run_open(&run, &recipe, NULL, NULL, log, e)) goto done;
  *     ...
  *     gf_run_close(&run);
  *

@@ -212,9 +212,12 @@ static bool open_resumed(trainer *t, gf_err *e) {
     return ok;
 }
 
-static bool write_plan(trainer *t, gf_err *e) {
+/* The plan first: a recipe that cannot be carried out leaves no folder, and removes none. */
+static bool open_new(trainer *t, gf_err *e) {
     gf_text plan = {0};
-    bool ok = gf_run_plan(&t->run, &t->engine, &plan, e) &&
+    bool ok = gf_run_open(&t->run, t->recipe, NULL, NULL, &t->o->log, e) &&
+              gf_run_plan(&t->run, &t->engine, &plan, e) &&
+              gf_run_folder_create(&t->folder, t->recipe, t->o->force, e) &&
               gf_run_folder_write(&t->folder, "plan.txt", plan.data, e);
     gf_text_free(&plan);
     return ok;
@@ -222,11 +225,7 @@ static bool write_plan(trainer *t, gf_err *e) {
 
 static bool open_run(trainer *t, gf_err *e) {
     if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
-    if (t->o->resume) {
-        if (!open_resumed(t, e)) return false;
-    } else if (!gf_run_open(&t->run, t->recipe, NULL, NULL, &t->o->log, e) ||
-               !gf_run_folder_create(&t->folder, t->recipe, t->o->force, e) || !write_plan(t, e))
-        return false;
+    if (!(t->o->resume ? open_resumed : open_new)(t, e)) return false;
     return (t->order = gf_alloc_array(t->run.train.rows, sizeof *t->order, e)) &&
            (t->update.loss = gf_alloc_array(t->recipe->n_tasks, sizeof *t->update.loss, e)) &&
            gf_stepper_start(&t->stepper, &t->run, e) && gf_journal_start(&t->journal, t->recipe, e);

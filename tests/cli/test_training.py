@@ -220,6 +220,13 @@ class Overwriting(Trained):
                    says="--force would remove .*/model, which the recipe reads")
         self.assert_same_results(self.target, self.run_folder)
 
+    def test_a_recipe_that_is_refused_replaces_no_run(self):
+        shutil.copytree(self.run_folder, self.target)
+        self.fails(3, "train", self.recipe, "--output", self.target, "--force",
+                   *sets(phases=[{"trainable": {"nothing.*": {"lr": 1}}}]),
+                   says='"nothing.*" matches no parameter')
+        self.assert_same_results(self.target, self.run_folder)
+
     def test_an_empty_folder_is_taken(self):
         self.target.mkdir()
         self.train(self.target.name, *sets(phases=RECIPE["phases"][:1]))
