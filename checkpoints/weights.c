@@ -77,8 +77,11 @@ static bool take(source *s, gf_param *p, gf_err *e) {
     return gf_param_own(p, e) && gf_tensor_to_real(t, p->owned, s->path, e);
 }
 
-/* Parts of a BERT file that a sentence encoder does without. */
-static bool is_dispensable(const char *name) {
+typedef enum unused { SILENT, NOTED, UNKNOWN } unused;
+
+/* What of a BERT file a sentence encoder does without: every file has the first two, and nobody needs
+ * to hear of them; heads of other kinds are worth a note. */
+static unused kind_of_unused(const char *name) {
     static const char *const parts[] = {"embeddings.position_ids", "pooler.", "cls.",
                                         "classifier."};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
@@ -86,25 +89,25 @@ static bool is_dispensable(const char *name) {
             size_t n = strlen(prefixes[i]);
             if (strncmp(name, prefixes[i], n) == 0 &&
                 strncmp(name + n, parts[k], strlen(parts[k])) == 0)
-                return true;
+                return k < 2 ? SILENT : NOTED;
         }
-    return false;
+    return UNKNOWN;
 }
 
 /* One line that lists the unused tensors of one kind; long lists end in a count. */
-static bool say_unused(const source *s, bool dispensable, const gf_log *log, gf_err *e) {
+static bool say_unused(const source *s, unused kind, const gf_log *log, gf_err *e) {
     gf_text names = {0};
     int64_t n = 0, shown = 4;
     bool ok = true;
     for (int64_t i = 0; ok && i < s->tensors.count; i++) {
         const char *name = s->tensors.items[i].name;
-        if (s->used[i] || is_dispensable(name) != dispensable) continue;
+        if (s->used[i] || kind_of_unused(name) != kind) continue;
         if (n++ < shown) ok = gf_text_add(&names, e, "%s%s", n > 1 ? ", " : "", name);
     }
     if (ok && n > shown) ok = gf_text_add(&names, e, " and %lld more", (long long)(n - shown));
     if (ok && n > 0)
-        gf_log_say(log, dispensable ? GF_LOG_NOTE : GF_LOG_WARNING, "%s: %s: %s", s->path,
-                   dispensable ? "unused" : "unknown tensors are ignored", names.data);
+        gf_log_say(log, kind == NOTED ? GF_LOG_NOTE : GF_LOG_WARNING, "%s: %s: %s", s->path,
+                   kind == NOTED ? "unused" : "unknown tensors are ignored", names.data);
     gf_text_free(&names);
     return ok;
 }
@@ -115,7 +118,7 @@ static bool read_params(gf_model *m, bool heads, const char *path, const gf_log 
               (s.used = gf_alloc_array(s.tensors.count, sizeof *s.used, e));
     for (int64_t i = 0; ok && i < m->params.count; i++)
         if (gf_weights_is_head(m->params.items[i]) == heads) ok = take(&s, m->params.items[i], e);
-    ok = ok && say_unused(&s, true, log, e) && say_unused(&s, false, log, e);
+    ok = ok && say_unused(&s, NOTED, log, e) && say_unused(&s, UNKNOWN, log, e);
     if (ok && s.mapped) ok = gf_model_keep_map(m, &s.tensors.map, e);
     gf_free(s.used);
     gf_safetensors_close(&s.tensors);

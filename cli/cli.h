@@ -22,7 +22,7 @@ typedef struct gf_args {
     const char *output, *model, *input, *format, *text, *pairs;
     int64_t threads, max_length, batch, at;
     bool resume, force, quiet, json, scores;
-    gf_file *out; /* standard output, or --output where the command says so */
+    gf_file *out; /* standard output */
     gf_log log;   /* notes and warnings to standard error; silent with --quiet */
 } gf_args;
 
@@ -32,7 +32,6 @@ typedef struct gf_command {
     const char *help;    /* the text of --help: at most 25 lines of 80 columns, with an example */
     const char *options; /* what it takes, e.g. "--threads --set"; --help is understood by all */
     int least, most;     /* words; most -1: any number */
-    bool output_is_file; /* a->out is the file --output names */
     bool (*run)(gf_args *a, gf_err *e);
 } gf_command;
 

@@ -71,7 +71,7 @@ static void say(void *context, gf_log_level level, const char *text) {
 static bool run_command(const gf_command *c, gf_args *a, gf_err *e) {
     bool ok;
     if (!a->quiet) a->log.line = say;
-    a->out = gf_io_create(c->output_is_file && a->output ? a->output : "-", e);
+    a->out = gf_io_create("-", e);
     if (!a->out) return false;
     ok = c->run(a, e);
     return gf_io_close(a->out, e) && ok;

@@ -337,6 +337,11 @@ static bool resolve_task(const gf_recipe *r, int64_t i, gf_err *e) {
     gf_recipe_task *t = &r->tasks[i];
     char *where;
     bool ok;
+    if (strcmp(t->name, "text") == 0)
+        return gf_fail(e, GF_E_INVALID,
+                       "%s: tasks[%lld].name is \"text\", which predictions call the text itself; "
+                       "choose another name",
+                       r->path, (long long)i);
     if (!is_task_name(t->name))
         return gf_fail(
             e, GF_E_INVALID,

@@ -221,6 +221,8 @@ static const refusal refusals[] = {
     {"tasks.1.name=category", ": tasks holds \"category\" twice; give each a name of its own"},
     {"tasks.1.name=a.b", ": tasks[1].name is \"a.b\"; use letters, digits, '-' and '_', beginning"},
     {"tasks.1.name=_a", ": tasks[1].name is \"_a\"; use letters"},
+    {"tasks.1.name=text",
+     ": tasks[1].name is \"text\", which predictions call the text itself; choose"},
     {"tasks.1.type=regression", ": tasks[1].type is \"regression\", which is not supported yet by "
                                 "this version; known: classification"},
     {"tasks.1.weight=-1", ": tasks[1].weight is -1; it must be 0 or more"},
