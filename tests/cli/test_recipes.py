@@ -21,12 +21,12 @@ BAD_RECIPES = {
     "unknown key in a rule": (["--set", 'phases.0.trainable={"heads.*": {"rl": 1}}'], 3,
                               r'unknown key "phases\[0\].trainable.heads.\*.rl"; known: lr, '),
     "unknown and far from all": (sets(save__zzzzzzzz=1), 3, "known: every_steps, keep"),
-    "string for a number": (sets(batch__size="8"), 3, "batch.size is a string; it must be a number"),
+    "string for a number": (sets(batch__size="8"), 3, "size is a string; it must be a number"),
     "number for a string": (sets(tasks__0__name=3), 3, r"tasks\[0\].name is a number; .* a string"),
     "object for a list": (sets(tasks={}), 3, "tasks is an object; it must be a list"),
     "list for an object": (sets(model=[]), 3, "model is a list; it must be an object"),
     "null": (sets(seed=None), 3, "seed is null"),
-    "no whole number": (sets(phases__0__epochs=1.5), 3, r"epochs is 1.5; it must be a whole number"),
+    "no whole number": (sets(phases__0__epochs=1.5), 3, "epochs is 1.5; .* a whole number"),
     "below the range": (sets(save__keep=0), 3, "save.keep is 0; it must be at least 1"),
     "above the range": (sets(model__dropout=1), 3, "dropout is 1; it must be .* below 1"),
     "no number at all": (["--set", "optimizer.eps=1e999"], 3, "optimizer.eps"),
@@ -35,13 +35,14 @@ BAD_RECIPES = {
     "empty string": (sets(output=""), 3, "output is empty"),
     "no tasks": (sets(tasks=[]), 3, "tasks has 0 entries"),
     "no phases": (sets(phases=[]), 3, "phases has 0 entries"),
-    "one class": (sets(tasks__1__classes=["a"]), 3, "classes has 1 entries; it must have 2 or more"),
-    "a class twice": (sets(tasks__1__classes=["a", "b", "a"]), 3, r'tasks\[1\].classes .*"a" twice'),
+    "one class": (sets(tasks__1__classes=["a"]), 3, "classes has 1 entries; .* 2 or more"),
+    "a class twice": (sets(tasks__1__classes=["a", "b", "a"]), 3, r'\[1\].classes .*"a" twice'),
     "a task twice": (sets(tasks__1__name="category"), 3, 'tasks holds "category" twice'),
     "a phase twice": (sets(phases__1__name="heads"), 3, 'phases holds "heads" twice'),
     "task name": (sets(tasks__0__name="a.b"), 3, r'tasks\[0\].name is "a.b"; use letters'),
     "no trainable": (sets(phases=[{"name": "a"}]), 3, r'phases\[0\].*trainable'),
-    "no lr": (sets(phases=[{"trainable": {"*": {}}}]), 3, r"trainable.\*.lr is missing; it is the learning rate"),
+    "no lr": (sets(phases=[{"trainable": {"*": {}}}]), 3,
+              r"trainable.\*.lr is missing; it is the learning rate"),
     "pattern without a match": (sets(phases=[{"trainable": {"haeds.*": {"lr": 1}}}]), 3,
                                 r'phases\[0\].trainable.*"haeds.\*" matches no .*mean "heads.\*"'),
     "layers that are not there": (sets(phases=[{"trainable": {"encoder.layer[3].*": {"lr": 1}}}]),
@@ -63,7 +64,7 @@ BAD_RECIPES = {
     "mixed mean": (sets(select__metric="mean(category.loss, sentiment.accuracy)"), 3, "mixes"),
     "metric without dev": (sets(data__dev=None, select__metric="category.accuracy"), 3,
                            "measured on data.dev, and that is missing"),
-    "patience without dev": (sets(data__dev=None, select__patience=1), 3, "patience needs data.dev"),
+    "patience without dev": (sets(data__dev=None, select__patience=1), 3, "needs data.dev"),
     "max_length": (sets(model__max_length=65), 3, "max_length is 65, .* has 64 positions"),
     "no base": (sets(model__base="no/such"), 4, "project/no/such"),
     "no train file": (sets(data__train="no.jsonl"), 4, "no.jsonl: .*No such file"),
@@ -216,7 +217,7 @@ class Bad(Case):
                      says=r"heads.safetensors: .*heads\.(category|sentiment)")
 
     def test_a_folder_that_cannot_be_made(self):
-        self.fails(2, "train", self.recipe, "--output", self.recipe, says="recipe.json: it is a file")
+        self.fails(2, "train", self.recipe, "--output", self.recipe, says="n: it is a file")
         self.fails(6, "train", self.recipe, "--output", self.recipe / "x", says="recipe.json/")
 
 
@@ -337,7 +338,7 @@ class Plan(Case):
         self.assertRegex(self.plan, 'phase 4 "none": nothing trains')
         self.assertEqual(len(re.findall(r"^  memory \d+ MiB: ", self.plan, re.M)), 4)
         self.assertRegex(self.plan, r"(?m)^disk     up to \d+ MiB: 2 checkpoints")
-        self.assertRegex(self.plan, r"(?m)^estimated time on this machine, \d+ threads: \d+\.\d min")
+        self.assertRegex(self.plan, r"(?m)^estimated time .*, \d+ threads: \d+\.\d minutes$")
 
     def test_trains_nothing_writes_nothing(self):
         self.assertEqual(sorted(self.folder.rglob("*")), self.before)

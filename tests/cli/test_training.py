@@ -13,9 +13,9 @@ import termios
 import time
 import unittest
 
-from runs import (ALL, ALONE, BATCH, HEADS, RECIPE, ROWS, SENTIMENTS, Case, graft, log_of, make_project,
-                  metrics_of, read_safetensors, read_until, results_of, sets, start_slowly,
-                  without_times)
+from runs import (ALL, ALONE, BATCH, HEADS, RECIPE, ROWS, SENTIMENTS, Case, graft, log_of,
+                  make_project, metrics_of, read_safetensors, read_until, results_of, sets,
+                  start_slowly, without_times)
 
 
 class Trained(Case):
@@ -143,7 +143,8 @@ class Log(Trained):
         for line in evals:
             self.assertAlmostEqual(line["selected_by"],
                                    sum(t["macro_f1"] for t in line["dev"].values()) / 2)
-            self.assertEqual(line["best"], best is None or line["selected_by"] > best["selected_by"])
+            better = best is None or line["selected_by"] > best["selected_by"]
+            self.assertEqual(line["best"], better)
             best = line if line["best"] else best
         self.assertEqual(metrics["best"], {"step": best["step"], "metric": best["selected_by"],
                                            "name": "mean(category.macro_f1, sentiment.macro_f1)"})
@@ -158,8 +159,8 @@ class Log(Trained):
         self.assertEqual([line["step"] for line in rare], ends)
         every = {line["step"]: line["loss"]["category"] for line in self.lines("step")}
         for first, line in zip([0] + ends, rare):
-            mean = sum(every[s] for s in range(first + 1, line["step"] + 1)) / (line["step"] - first)
-            self.assertAlmostEqual(line["loss"]["category"], mean, places=9)
+            window = [every[s] for s in range(first + 1, line["step"] + 1)]
+            self.assertAlmostEqual(line["loss"]["category"], sum(window) / len(window), places=9)
         self.assertEqual(metrics_of(run), metrics_of(self.run_folder))
 
 
@@ -210,7 +211,8 @@ class Overwriting(Trained):
         for force in ([], ["--force"]):
             self.fails(2, "train", self.recipe, "--output", self.target, *force,
                        says="not empty and no run of graft; choose another --output")
-            self.fails(2, "train", self.recipe, "--output", self.recipe, *force, says="it is a file")
+            self.fails(2, "train", self.recipe, "--output", self.recipe, *force,
+                       says="it is a file")
         self.assertEqual(sorted(self.target.rglob("*")), before)
 
     def test_a_run_that_the_recipe_reads_is_never_removed(self):
@@ -233,7 +235,8 @@ class Overwriting(Trained):
         self.assertTrue((self.target / "metrics.json").exists())
 
     def test_a_refused_recipe_leaves_no_folder(self):
-        self.fails(3, "train", self.recipe, "--output", self.target, *sets(seed=-1), says="seed is -1")
+        self.fails(3, "train", self.recipe, "--output", self.target, *sets(seed=-1),
+                   says="seed is -1")
         self.assertFalse(self.target.exists())
 
 
