@@ -79,8 +79,8 @@ static bool take(source *s, gf_param *p, gf_err *e) {
 
 typedef enum unused { SILENT, NOTED, UNKNOWN } unused;
 
-/* What of a BERT file a sentence encoder does without: every file has the first two, and nobody needs
- * to hear of them; heads of other kinds are worth a note. */
+/* What of a BERT file a sentence encoder does without: every file has the first two, and nobody
+ * needs to hear of them; heads of other kinds are worth a note. */
 static unused kind_of_unused(const char *name) {
     static const char *const parts[] = {"embeddings.position_ids", "pooler.", "cls.",
                                         "classifier."};

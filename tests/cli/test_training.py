@@ -3,7 +3,6 @@
 
 usage: tests/cli/test_training.py [-v]         needs build/graft, or the program that $GRAFT names
 """
-
 import fcntl
 import json
 import math
@@ -14,26 +13,9 @@ import termios
 import time
 import unittest
 
-from runs import (
-    ALL,
-    ALONE,
-    BATCH,
-    HEADS,
-    RECIPE,
-    ROWS,
-    SENTIMENTS,
-    Case,
-    graft,
-    log_of,
-    make_project,
-    metrics_of,
-    read_safetensors,
-    read_until,
-    results_of,
-    sets,
-    start_slowly,
-    without_times,
-)
+from runs import (ALL, ALONE, BATCH, HEADS, RECIPE, ROWS, SENTIMENTS, Case, graft, log_of,
+                  make_project, metrics_of, read_safetensors, read_until, results_of, sets,
+                  start_slowly, without_times)
 
 
 class Trained(Case):
@@ -51,33 +33,14 @@ class Trained(Case):
 class RunFolder(Trained):
     def test_holds_the_files_of_the_contract_and_no_other(self):
         names = sorted(str(p.relative_to(self.run_folder)) for p in self.run_folder.rglob("*"))
-        self.assertEqual(
-            [n for n in names if not n.startswith("model")],
-            [
-                "checkpoints",
-                "checkpoints/best.h5",
-                "checkpoints/step-000000075.h5",
-                "checkpoints/step-000000100.h5",
-                "log.jsonl",
-                "metrics.json",
-                "plan.txt",
-                "recipe.json",
-            ],
-        )
-        for name in (
-            "modules.json",
-            "config_sentence_transformers.json",
-            "config.json",
-            "sentence_bert_config.json",
-            "1_Pooling/config.json",
-            "model.safetensors",
-            "vocab.txt",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "special_tokens_map.json",
-            "heads.safetensors",
-            "heads.json",
-        ):
+        self.assertEqual([n for n in names if not n.startswith("model")],
+                         ["checkpoints", "checkpoints/best.h5", "checkpoints/step-000000075.h5",
+                          "checkpoints/step-000000100.h5", "log.jsonl", "metrics.json",
+                          "plan.txt", "recipe.json"])
+        for name in ("modules.json", "config_sentence_transformers.json", "config.json",
+                     "sentence_bert_config.json", "1_Pooling/config.json", "model.safetensors",
+                     "vocab.txt", "tokenizer.json", "tokenizer_config.json",
+                     "special_tokens_map.json", "heads.safetensors", "heads.json"):
             self.assertIn(f"model/{name}", names)
 
     def test_results_go_to_files_and_the_rest_to_standard_error(self):
@@ -86,20 +49,10 @@ class RunFolder(Trained):
 
     def test_recipe_is_resolved(self):
         recipe = json.loads((self.run_folder / "recipe.json").read_text())
-        self.assertEqual(
-            recipe["optimizer"],
-            {
-                "name": "adamw",
-                "betas": [0.9, 0.999],
-                "eps": 1e-8,
-                "weight_decay": 0.01,
-                "clip_norm": 1,
-            },
-        )
-        self.assertEqual(
-            recipe["select"],
-            {"metric": "mean(category.macro_f1, sentiment.macro_f1)", "patience": None},
-        )
+        self.assertEqual(recipe["optimizer"], {"name": "adamw", "betas": [0.9, 0.999], "eps": 1e-8,
+                                               "weight_decay": 0.01, "clip_norm": 1})
+        self.assertEqual(recipe["select"], {
+            "metric": "mean(category.macro_f1, sentiment.macro_f1)", "patience": None})
         self.assertEqual(recipe["save"], {"every_steps": None, "keep": 2})
         self.assertEqual(recipe["seed"], 42)
         self.assertEqual(recipe["data"]["train"], str(self.folder / "project/train.jsonl"))
@@ -108,9 +61,8 @@ class RunFolder(Trained):
     def test_recipe_runs_again(self):
         again = self.train("again", recipe=self.run_folder / "recipe.json")
         self.assert_same_results(again, self.run_folder)
-        theirs, ours = (
-            json.loads((r / "recipe.json").read_text()) for r in (again, self.run_folder)
-        )
+        theirs, ours = (json.loads((r / "recipe.json").read_text())
+                        for r in (again, self.run_folder))
         self.assertEqual({**theirs, "output": 0}, {**ours, "output": 0})
 
     def test_plan_is_what_the_command_prints(self):
@@ -126,7 +78,8 @@ class RunFolder(Trained):
             self.assertEqual(list(metrics[split]), ["category", "sentiment"])
             for task, values in metrics[split].items():
                 self.assertEqual(list(values), ["loss", "accuracy", "macro_f1", "support"])
-                self.assertEqual(values["support"], sum(row.get(task) is not None for row in rows))
+                self.assertEqual(values["support"],
+                                 sum(row.get(task) is not None for row in rows))
                 self.assertTrue(0 <= values["macro_f1"] <= 1 and 0 <= values["accuracy"] <= 1)
                 self.assertGreater(values["loss"], 0)
 
@@ -136,14 +89,8 @@ class RunFolder(Trained):
         categories = {json.loads(line).get("category") for line in train} - {None}
         self.assertEqual([t["classes"] for t in heads["tasks"]], [sorted(categories), SENTIMENTS])
         tensors = read_safetensors(self.run_folder / "model/heads.safetensors")
-        self.assertEqual(
-            set(tensors),
-            {
-                f"heads.{task}.{part}"
-                for task in ("category", "sentiment")
-                for part in ("weight", "bias")
-            },
-        )
+        self.assertEqual(set(tensors), {f"heads.{task}.{part}" for task in ("category", "sentiment")
+                                        for part in ("weight", "bias")})
 
     def test_eval_gives_the_same_figures_from_run_model_and_best_checkpoint(self):
         metrics = metrics_of(self.run_folder)
@@ -151,10 +98,8 @@ class RunFolder(Trained):
             for split in ("dev", "test"):
                 data = self.folder / f"project/{split}.jsonl"
                 out = json.loads(self.ok("eval", self.run_folder / model, data, "--json").stdout)
-                figures = {
-                    task: {k: values[k] for k in metrics[split][task]}
-                    for task, values in out.items()
-                }
+                figures = {task: {k: values[k] for k in metrics[split][task]}
+                           for task, values in out.items()}
                 self.assertEqual(figures, metrics[split])
 
     def test_predict_takes_the_run(self):
@@ -168,11 +113,8 @@ class Log(Trained):
 
     def test_steps_and_epochs(self):
         got = [(line["phase"], line["step"], line["epoch"]) for line in self.lines("step")]
-        self.assertEqual(
-            got,
-            [("heads", s, s / 25) for s in range(1, HEADS + 1)]
-            + [("all", HEADS + s, s / 25) for s in range(1, ALL + 1)],
-        )
+        self.assertEqual(got, [("heads", s, s / 25) for s in range(1, HEADS + 1)] +
+                         [("all", HEADS + s, s / 25) for s in range(1, ALL + 1)])
 
     def test_losses_rates_and_speed_of_a_step(self):
         warmup = math.ceil(0.1 * ALL)
@@ -186,9 +128,8 @@ class Log(Trained):
             self.assertGreater(line["grad_norm"], 0)
             s = line["step"] - HEADS - 1  # updates done in the phase before this one
             factor = min(s / warmup, (ALL - s) / (ALL - warmup))
-            wanted = (
-                {"heads.*": 1e-2} if in_heads else {"heads.*": 1e-2 * factor, "*": 1e-3 * factor}
-            )
+            wanted = {"heads.*": 1e-2} if in_heads else {"heads.*": 1e-2 * factor,
+                                                         "*": 1e-3 * factor}
             self.assertEqual(list(line["lr"]), list(wanted))
             for pattern, lr in wanted.items():
                 self.assertAlmostEqual(line["lr"][pattern], lr, delta=1e-12)
@@ -200,21 +141,13 @@ class Log(Trained):
         self.assertEqual([line["step"] for line in evals], [25, 50, 75, 100])
         best = None
         for line in evals:
-            self.assertAlmostEqual(
-                line["selected_by"], sum(t["macro_f1"] for t in line["dev"].values()) / 2
-            )
-            self.assertEqual(
-                line["best"], best is None or line["selected_by"] > best["selected_by"]
-            )
+            self.assertAlmostEqual(line["selected_by"],
+                                   sum(t["macro_f1"] for t in line["dev"].values()) / 2)
+            better = best is None or line["selected_by"] > best["selected_by"]
+            self.assertEqual(line["best"], better)
             best = line if line["best"] else best
-        self.assertEqual(
-            metrics["best"],
-            {
-                "step": best["step"],
-                "metric": best["selected_by"],
-                "name": "mean(category.macro_f1, sentiment.macro_f1)",
-            },
-        )
+        self.assertEqual(metrics["best"], {"step": best["step"], "metric": best["selected_by"],
+                                           "name": "mean(category.macro_f1, sentiment.macro_f1)"})
         for task, values in metrics["dev"].items():
             for name, value in values.items():
                 self.assertAlmostEqual(best["dev"][task][name], value, delta=1e-6)
@@ -226,19 +159,16 @@ class Log(Trained):
         self.assertEqual([line["step"] for line in rare], ends)
         every = {line["step"]: line["loss"]["category"] for line in self.lines("step")}
         for first, line in zip([0] + ends, rare):
-            mean = sum(every[s] for s in range(first + 1, line["step"] + 1)) / (
-                line["step"] - first
-            )
-            self.assertAlmostEqual(line["loss"]["category"], mean, places=9)
+            window = [every[s] for s in range(first + 1, line["step"] + 1)]
+            self.assertAlmostEqual(line["loss"]["category"], sum(window) / len(window), places=9)
         self.assertEqual(metrics_of(run), metrics_of(self.run_folder))
 
 
 class SameBytes(Trained):
     def test_threads(self):
         for threads in (1, 3):
-            self.assert_same_results(
-                self.train(f"threads{threads}", "--threads", threads), self.run_folder
-            )
+            self.assert_same_results(self.train(f"threads{threads}", "--threads", threads),
+                                     self.run_folder)
 
     def test_places_and_ways_to_write_them(self):
         moved = make_project(self.folder / "elsewhere/deep")
@@ -249,10 +179,8 @@ class SameBytes(Trained):
 
     def test_another_seed_gives_other_bytes(self):
         other = self.train("seed", *sets(seed=43))
-        self.assertNotEqual(
-            results_of(other)["checkpoints/best.h5"],
-            results_of(self.run_folder)["checkpoints/best.h5"],
-        )
+        self.assertNotEqual(results_of(other)["checkpoints/best.h5"],
+                            results_of(self.run_folder)["checkpoints/best.h5"])
 
     def test_no_times_or_places_but_in_the_log_and_the_recipe(self):
         for path, content in results_of(self.run_folder).items():
@@ -267,24 +195,11 @@ class Overwriting(Trained):
         shutil.copytree(self.run_folder, self.target)
         (self.target / "note").write_text("mine")
         before = results_of(self.target)
-        self.fails(
-            2,
-            "train",
-            self.recipe,
-            "--output",
-            self.target,
-            says=f"{self.target}: a run is there already; .*--resume.*--force.*--output",
-        )
+        self.fails(2, "train", self.recipe, "--output", self.target,
+                   says=f"{self.target}: a run is there already; .*--resume.*--force.*--output")
         self.assertEqual(results_of(self.target), before)
-        self.ok(
-            "train",
-            self.recipe,
-            "--output",
-            self.target,
-            *ALONE,
-            "--force",
-            *sets(seed=1, phases__1__epochs=1),
-        )
+        self.ok("train", self.recipe, "--output", self.target, *ALONE, "--force",
+                *sets(seed=1, phases__1__epochs=1))
         self.assertEqual([p.name for p in self.target.glob("note")], [])
         self.assertEqual(metrics_of(self.target)["best"]["step"] % 25, 0)
         self.assertEqual(len(log_of(self.target)), 52)
@@ -294,48 +209,24 @@ class Overwriting(Trained):
         make_project(self.target)  # it holds a recipe.json, too
         before = sorted(self.target.rglob("*"))
         for force in ([], ["--force"]):
-            self.fails(
-                2,
-                "train",
-                self.recipe,
-                "--output",
-                self.target,
-                *force,
-                says="not empty and no run of graft; choose another --output",
-            )
-            self.fails(
-                2, "train", self.recipe, "--output", self.recipe, *force, says="it is a file"
-            )
+            self.fails(2, "train", self.recipe, "--output", self.target, *force,
+                       says="not empty and no run of graft; choose another --output")
+            self.fails(2, "train", self.recipe, "--output", self.recipe, *force,
+                       says="it is a file")
         self.assertEqual(sorted(self.target.rglob("*")), before)
 
     def test_a_run_that_the_recipe_reads_is_never_removed(self):
         shutil.copytree(self.run_folder, self.target)
-        self.fails(
-            2,
-            "train",
-            self.recipe,
-            "--output",
-            self.target,
-            "--force",
-            "--set",
-            f"model.base={self.target}/model",
-            *sets(model__init=None),
-            says="--force would remove .*/model, which the recipe reads",
-        )
+        self.fails(2, "train", self.recipe, "--output", self.target, "--force", "--set",
+                   f"model.base={self.target}/model", *sets(model__init=None),
+                   says="--force would remove .*/model, which the recipe reads")
         self.assert_same_results(self.target, self.run_folder)
 
     def test_a_recipe_that_is_refused_replaces_no_run(self):
         shutil.copytree(self.run_folder, self.target)
-        self.fails(
-            3,
-            "train",
-            self.recipe,
-            "--output",
-            self.target,
-            "--force",
-            *sets(phases=[{"trainable": {"nothing.*": {"lr": 1}}}]),
-            says='"nothing.*" matches no parameter',
-        )
+        self.fails(3, "train", self.recipe, "--output", self.target, "--force",
+                   *sets(phases=[{"trainable": {"nothing.*": {"lr": 1}}}]),
+                   says='"nothing.*" matches no parameter')
         self.assert_same_results(self.target, self.run_folder)
 
     def test_an_empty_folder_is_taken(self):
@@ -344,9 +235,8 @@ class Overwriting(Trained):
         self.assertTrue((self.target / "metrics.json").exists())
 
     def test_a_refused_recipe_leaves_no_folder(self):
-        self.fails(
-            3, "train", self.recipe, "--output", self.target, *sets(seed=-1), says="seed is -1"
-        )
+        self.fails(3, "train", self.recipe, "--output", self.target, *sets(seed=-1),
+                   says="seed is -1")
         self.assertFalse(self.target.exists())
 
 
@@ -377,7 +267,8 @@ class Interrupted(Trained):
             self.assertRegex(path, r"^checkpoints/step-0000000\d\d.h5$")
         for path in set(got) & set(wanted):
             self.assertTrue(got[path] == wanted[path], f"{self.target.name}/{path} differs")
-        self.assertEqual(without_times(log_of(self.target)), without_times(log_of(self.run_folder)))
+        self.assertEqual(without_times(log_of(self.target)),
+                         without_times(log_of(self.run_folder)))
         self.assertEqual(list(self.target.rglob("*.tmp")), [])
 
     def checkpoints(self):
@@ -432,7 +323,8 @@ class Interrupted(Trained):
         self.resume()
         self.assertEqual(self.checkpoints(), [90, 100])
         self.assertEqual(metrics_of(self.target), metrics_of(self.run_folder))
-        self.assertEqual(without_times(log_of(self.target)), without_times(log_of(self.run_folder)))
+        self.assertEqual(without_times(log_of(self.target)),
+                         without_times(log_of(self.run_folder)))
 
     def wait_until_full(self, pipe):
         filled = [0, bytearray(4)]
@@ -459,7 +351,7 @@ class Interrupted(Trained):
         lines = (self.target / "log.jsonl").read_text().splitlines(keepends=True)
         known = [k for k in range(len(lines)) if '"eval"' in lines[k]][2] + 1
         # the same evaluation once more, a later step, and a line torn by a crash
-        text = "".join(lines[:known] + lines[known - 1 : known + 1]) + lines[known][:30]
+        text = "".join(lines[:known] + lines[known - 1:known + 1]) + lines[known][:30]
         (self.target / "log.jsonl").write_text(text)
         self.resume()
         self.assert_as_uninterrupted()
@@ -503,32 +395,17 @@ class Interrupted(Trained):
 
     def test_nothing_to_resume(self):
         nowhere = self.folder / "nowhere"
-        self.fails(
-            4,
-            "train",
-            self.recipe,
-            "--output",
-            nowhere,
-            "--resume",
-            says=f"{nowhere}: there is no run to go on with",
-        )
+        self.fails(4, "train", self.recipe, "--output", nowhere, "--resume",
+                   says=f"{nowhere}: there is no run to go on with")
         self.fails(4, "resume", nowhere, says=f"{nowhere}: it is no run folder")
         self.fails(4, "resume", self.recipe.parent / "bert", says="it is no run folder")
         self.assertFalse(nowhere.exists())
 
     def test_other_classes_than_the_checkpoint_s(self):
         shutil.copytree(self.run_folder, self.target)
-        self.fails(
-            3,
-            "train",
-            self.recipe,
-            "--output",
-            self.target,
-            "--resume",
-            "--set",
-            'tasks.1.classes=["positive", "neutral", "negative"]',
-            says="tasks or classes are not those of the recipe",
-        )
+        self.fails(3, "train", self.recipe, "--output", self.target, "--resume", "--set",
+                   'tasks.1.classes=["positive", "neutral", "negative"]',
+                   says="tasks or classes are not those of the recipe")
         self.assert_as_uninterrupted()
 
 
@@ -543,10 +420,8 @@ class Phases(Trained):
 
     def test_nothing_trains_so_it_evaluates_once_and_says_so(self):
         run = self.folder / "frozen"
-        phases = [
-            {"name": "look", "epochs": 3, "trainable": {}},
-            {"name": "learn", "trainable": {"heads.*": {"lr": 1e-2}}},
-        ]
+        phases = [{"name": "look", "epochs": 3, "trainable": {}},
+                  {"name": "learn", "trainable": {"heads.*": {"lr": 1e-2}}}]
         said = self.ok("train", self.recipe, "--output", run, *sets(phases=phases)).stderr
         self.assertIn('"look": nothing trains', said)
         self.assertEqual(self.evaluations(run), [("look", 0), ("learn", 25)])
@@ -560,35 +435,16 @@ class Phases(Trained):
         for patience in (1, 2):
             run = self.run_phases(f"patience{patience}", phases, *sets(select__patience=patience))
             a, b = 1 + patience, patience  # the first evaluation of all is an improvement
-            self.assertEqual(
-                self.evaluations(run),
-                [("a", 25 * k) for k in range(1, a + 1)]
-                + [("b", 25 * (a + k)) for k in range(1, b + 1)],
-            )
+            self.assertEqual(self.evaluations(run), [("a", 25 * k) for k in range(1, a + 1)] +
+                             [("b", 25 * (a + k)) for k in range(1, b + 1)])
             self.assertEqual(metrics_of(run)["best"]["step"], 25)
 
     def test_weight_0_ignores_a_task_and_leaving_it_out_freezes_its_head(self):
         start = self.run_phases("start", [{"trainable": {}}])
-        ignored = self.run_phases(
-            "ignored",
-            [
-                {
-                    "loss_weights": {"category": 0},
-                    "trainable": {"heads.*": {"lr": 0.1, "weight_decay": 0}},
-                }
-            ],
-        )
-        frozen = self.run_phases(
-            "left-out",
-            [
-                {
-                    "trainable": {
-                        "heads.sentiment.*": {"lr": 0.1},
-                        "encoder.layer[-1:].*": {"lr": 0.01},
-                    }
-                }
-            ],
-        )
+        ignored = self.run_phases("ignored", [{"loss_weights": {"category": 0}, "trainable": {
+            "heads.*": {"lr": 0.1, "weight_decay": 0}}}])
+        frozen = self.run_phases("left-out", [{"trainable": {
+            "heads.sentiment.*": {"lr": 0.1}, "encoder.layer[-1:].*": {"lr": 0.01}}}])
         name = "model/heads.safetensors"
         before, a, b = (read_safetensors(r / name) for r in (start, ignored, frozen))
         self.assertEqual(a["heads.category.weight"], before["heads.category.weight"])
@@ -598,33 +454,28 @@ class Phases(Trained):
         encoder, new = (read_safetensors(r / "model/model.safetensors") for r in (start, frozen))
         changed = {name.split("layer.")[-1][0] for name in new if new[name] != encoder[name]}
         self.assertEqual(changed, {"2"})
-        weighted = [
-            line["weighted"]["category"] for line in log_of(ignored) if line["type"] == "step"
-        ]
+        weighted = [line["weighted"]["category"] for line in log_of(ignored)
+                    if line["type"] == "step"]
         self.assertEqual(set(weighted), {0})
 
     def test_select_last_and_loss_and_no_dev(self):
         last = self.train("last", *sets(select__metric="last"))
         self.assertEqual(metrics_of(last)["best"], {"step": 100, "metric": None, "name": "last"})
         none = self.train("no-dev", *sets(data__dev=None, data__test=None))
-        self.assertEqual(metrics_of(none), {"best": {"step": 100, "metric": None, "name": "last"}})
-        self.assertEqual(
-            results_of(none)["model/model.safetensors"], results_of(last)["model/model.safetensors"]
-        )
+        self.assertEqual(metrics_of(none),
+                         {"best": {"step": 100, "metric": None, "name": "last"}})
+        self.assertEqual(results_of(none)["model/model.safetensors"],
+                         results_of(last)["model/model.safetensors"])
         loss = self.train("loss", *sets(select__metric="loss"))
-        totals = {
-            line["step"]: line["dev"]["category"]["loss"] + 0.5 * line["dev"]["sentiment"]["loss"]
-            for line in log_of(loss)
-            if line["type"] == "eval"
-        }
+        totals = {line["step"]: line["dev"]["category"]["loss"] +
+                  0.5 * line["dev"]["sentiment"]["loss"]
+                  for line in log_of(loss) if line["type"] == "eval"}
         self.assertEqual(metrics_of(loss)["best"]["step"], min(totals, key=totals.get))
 
     def test_keep(self):
         run = self.train("keep", *sets(save__keep=3, save__every_steps=10))
-        self.assertEqual(
-            sorted(p.name for p in (run / "checkpoints").iterdir()),
-            ["best.h5"] + [f"step-{s:09d}.h5" for s in (80, 90, 100)],
-        )
+        self.assertEqual(sorted(p.name for p in (run / "checkpoints").iterdir()),
+                         ["best.h5"] + [f"step-{s:09d}.h5" for s in (80, 90, 100)])
 
     def test_accumulated_batches_count_as_one_update(self):
         run = self.train("accumulate", *sets(batch__accumulate=4, phases=RECIPE["phases"][:1]))
@@ -634,46 +485,27 @@ class Phases(Trained):
     def test_a_run_is_the_base_of_another(self):
         phases = [{"trainable": {}}]
         for k, base in enumerate(("run", "run/model", "run/checkpoints/best.h5")):
-            run = self.run_phases(
-                f"further{k}", phases, "--set", f"model.base={base}", *sets(model__init=None)
-            )
+            run = self.run_phases(f"further{k}", phases, "--set", f"model.base={base}",
+                                  *sets(model__init=None))
             further, first = metrics_of(run), metrics_of(self.run_folder)
             self.assertEqual(further["dev"], first["dev"])
             self.assertEqual(further["test"], first["test"])
 
     def test_a_base_with_other_classes(self):
-        self.fails(
-            3,
-            "train",
-            self.recipe,
-            "--output",
-            self.folder / "other",
-            "--set",
-            'tasks.1.classes=["neutral", "negative", "positive"]',
-            *sets(model__base="run/model", model__init=None),
-            says='the base has a head "sentiment" with other classes',
-        )
+        self.fails(3, "train", self.recipe, "--output", self.folder / "other",
+                   "--set", 'tasks.1.classes=["neutral", "negative", "positive"]',
+                   *sets(model__base="run/model", model__init=None),
+                   says='the base has a head "sentiment" with other classes')
 
     def test_numbers_that_are_none_exit_5_and_keep_the_last_checkpoint(self):
         run = self.folder / "nan"
-        done = graft(
-            "train",
-            self.recipe,
-            "--output",
-            run,
-            *sets(
-                phases=[
-                    {"name": "good", "trainable": {"heads.*": {"lr": 1e-2}}},
-                    {"name": "bad", "trainable": {"*": {"lr": 1e15}}},
-                ]
-            ),
-        )
+        done = graft("train", self.recipe, "--output", run, *sets(phases=[
+            {"name": "good", "trainable": {"heads.*": {"lr": 1e-2}}},
+            {"name": "bad", "trainable": {"*": {"lr": 1e15}}}]))
         self.assertEqual(done.returncode, 5)
-        self.assertRegex(
-            done.stderr.splitlines()[-1],
-            r'^graft: error: phase "bad", step \d+: (the loss of task "\w+"|the '
-            r'gradient of [\w.]+) is not finite \(rows of .*/train.jsonl: lines \d+, ',
-        )
+        self.assertRegex(done.stderr.splitlines()[-1],
+                         r'^graft: error: phase "bad", step \d+: (the loss of task "\w+"|the '
+                         r'gradient of [\w.]+) is not finite \(rows of .*/train.jsonl: lines \d+, ')
         self.assertTrue((run / "checkpoints/step-000000025.h5").exists())
         self.ok("eval", run, self.folder / "project/dev.jsonl")
 
