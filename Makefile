@@ -18,8 +18,10 @@ LDFLAGS += -fsanitize=$(SAN)
 endif
 
 # One kernel file per instruction set; only these see its flags, so the rest runs anywhere.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 ISA_avx2   := -mavx2 -mfma
 ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+endif
 isa = $(foreach i,avx2 avx512,$(if $(findstring _$(i).,$(notdir $@)),$(ISA_$(i))))
 
 SRC  := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
@@ -107,9 +109,21 @@ layers lint:
 format:
 	clang-format -i $(wildcard $(foreach r,$(ROOMS) cli include tests bench,$(r)/*.[ch] $(r)/*.inc))
 
+# The program, the library with its header, and what pkg-config says of it.
+VERSION = $(shell sed -n 's/.*GF_VERSION "\(.*\)"/\1/p' core/version.h)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 755 $(BUILD)/graft $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/graft.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/libgraft.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/libgraft.so $(DESTDIR)$(PREFIX)/lib/libgraft.so.0
+	ln -sf libgraft.so.0 $(DESTDIR)$(PREFIX)/lib/libgraft.so
+	printf 'Name: graft\nDescription: multi-task fine-tuning of BERT encoders\nVersion: %s\nCflags: -I%s/include\nLibs: -L%s/lib -lgraft\nRequires.private: openblas hdf5 libcjson libutf8proc\n' \
+	    $(VERSION) $(PREFIX) $(PREFIX) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/graft.pc
+
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench tests test demo layers lint format clean
+.PHONY: all bench install tests test demo layers lint format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
