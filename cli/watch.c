@@ -11,8 +11,8 @@
 enum { REDRAWS_A_SECOND = 10 };
 
 void gf_screen_finish_line(gf_screen *s) {
-    if (s->line_shown) fputc('\n', stderr);
-    s->line_shown = false;
+    if (s->line_shown) fputs(s->transient ? "\r\033[K" : "\n", stderr);
+    s->line_shown = s->transient = false;
 }
 
 void gf_screen_free(gf_screen *s) {
@@ -70,36 +70,45 @@ static void cut(gf_text *t, size_t width) {
     t->data[t->length = width] = 0;
 }
 
+/* Puts s->line in place of the moving line. */
+static void draw(gf_screen *s) {
+    cut(&s->line, (size_t)gf_terminal_width() - 1);
+    fprintf(stderr, "\r\033[K%s", s->line.data);
+    fflush(stderr);
+    s->line_shown = true;
+    s->transient = false;
+}
+
+/* Whether it is time to draw again. */
+static bool is_due(gf_screen *s, bool last) {
+    double now = gf_seconds();
+    if (now - s->last_draw < 1.0 / REDRAWS_A_SECOND && !last) return false;
+    s->last_draw = now;
+    return true;
+}
+
 static void show_step(void *context, const gf_step_view *v) {
     gf_screen *s = context;
-    double now = gf_seconds();
     gf_err e = {0};
     bool last = v->at->phase_update == v->phase->updates;
-    if (s->quiet || (s->live ? now - s->last_draw < 1.0 / REDRAWS_A_SECOND && !last : !v->logged))
-        return;
-    s->last_draw = now;
+    if (s->quiet || (s->live ? !is_due(s, last) : !v->logged)) return;
     s->line.length = 0;
     if (!write_line(&s->line, v, &e)) return;
-    if (s->live) {
-        cut(&s->line, (size_t)gf_terminal_width() - 1);
-        fprintf(stderr, "\r\033[K%s", s->line.data);
-        fflush(stderr);
-    } else
+    if (s->live)
+        draw(s);
+    else
         fprintf(stderr, "%s\n", s->line.data);
-    s->line_shown = s->live;
 }
 
 static void show_encoding(void *context, int64_t done, int64_t rows) {
     gf_screen *s = context;
-    double now = gf_seconds();
-    if (s->quiet || !s->live || (now - s->last_draw < 1.0 / REDRAWS_A_SECOND && done < rows))
-        return;
-    s->last_draw = now;
-    fprintf(stderr, "\r\033[Kencoding texts: %lld of %lld (%.0f %%)", (long long)done,
-            (long long)rows, 100 * (double)done / (double)rows);
-    fflush(stderr);
-    s->line_shown = done < rows;
-    if (done == rows) fputs("\r\033[K", stderr);
+    gf_err e = {0};
+    if (s->quiet || !s->live || done == rows || !is_due(s, false)) return;
+    s->line.length = 0;
+    if (gf_text_add(&s->line, &e, "encoding texts: %lld of %lld (%.0f %%)", (long long)done,
+                    (long long)rows, 100 * (double)done / (double)rows))
+        draw(s);
+    s->transient = true;
 }
 
 static void show_phase(void *context, const gf_recipe *r, const gf_phase *p) {

@@ -10,6 +10,7 @@
 typedef struct gf_screen {
     bool live, quiet;
     bool line_shown;  /* an unfinished refreshed line is on the screen */
+    bool transient;   /* and it is wiped, not kept, when other text follows */
     double last_draw; /* clock */
     gf_text line;     /* reused */
 } gf_screen;

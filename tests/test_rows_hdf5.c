@@ -61,7 +61,7 @@ static void hdf5_numbers_have_their_kind(void **state) {
 static void hdf5_is_read_block_by_block(void **state) {
     gf_err e = {0};
     gf_cell cells[2];
-    char text[16];
+    char text[24];
     gf_rows *r = gf_rows_open(DATA "blocks.h5", fields, 2, &e);
     (void)state;
     for (int i = 0; i < 1000; i++) {

@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GRAFT = os.environ.get("GRAFT", str(ROOT / "build/graft"))
+GRAFT = os.path.abspath(os.environ.get("GRAFT", ROOT / "build/graft"))
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
          "intermediate_size": 64, "max_position_embeddings": 64, "vocab_size": 1473}
 ROWS = {"train": 200, "dev": 60, "test": 50}

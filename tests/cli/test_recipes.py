@@ -332,8 +332,8 @@ class Plan(Case):
 
     def test_steps_memory_disk_time(self):
         updates = math.ceil(ROWS["train"] / 8)
-        self.assertRegex(self.plan, rf'phase 1 "heads": 2 epochs of {updates} updates')
-        self.assertRegex(self.plan, rf'phase 3 "all": 3 epochs of {updates} updates')
+        self.assertRegex(self.plan, rf'phase 1 "heads": epochs 2, updates in each {updates}, ')
+        self.assertRegex(self.plan, rf'phase 3 "all": epochs 3, updates in each {updates}, ')
         self.assertRegex(self.plan, rf"cosine, warm-up {math.ceil(0.3 * updates)} of {3 * updates}")
         self.assertRegex(self.plan, 'phase 4 "none": nothing trains')
         self.assertEqual(len(re.findall(r"^  memory \d+ MiB: ", self.plan, re.M)), 4)

@@ -3,6 +3,7 @@
 
 usage: tests/cli/test_watch.py [-v]            needs build/graft, or the program that $GRAFT names
 """
+
 import fcntl
 import os
 import pty
@@ -15,10 +16,12 @@ import unittest
 from runs import ALL, ALONE, GRAFT, HEADS, Case, graft, sets
 
 ESCAPE = "\x1b"
-LINE = (r"(?P<phase>\S+) (?P<number>\d)/2  step (?P<step>\d+)/(?P<steps>\d+)  "
-        r"category (?P<category>\d+\.\d{4})  sentiment (\d+\.\d{4}|-)  "
-        r"lr (?P<lr>[\d.e+-]+(/[\d.e+-]+)*)  (?P<speed>\d+) (tokens|rows)/s  "
-        r"(?P<memory>\d+) MiB  (?P<left>\d+s|\d+m\d\ds) left")
+LINE = (
+    r"(?P<phase>\S+) (?P<number>\d)/2  step (?P<step>\d+)/(?P<steps>\d+)  "
+    r"(?P<left>\d+s|\d+m\d\ds) left  category (?P<category>\d+\.\d{4})  sentiment (\d+\.\d{4}|-)  "
+    r"lr (?P<lr>[\d.e+-]+(/[\d.e+-]+)*)  (?P<speed>\d+) (tokens|rows)/s  "
+    r"(?P<memory>\d+) MiB"
+)
 HEADING = r"task +rows +loss +accuracy +macro-F1"
 
 
@@ -27,8 +30,13 @@ def on_terminal(*args, columns=200, **env):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     variables = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
-    p = subprocess.Popen([GRAFT, *map(str, args)], stdin=subprocess.DEVNULL, stderr=theirs,
-                         stdout=subprocess.PIPE, env={**variables, "TERM": "xterm", **env})
+    p = subprocess.Popen(
+        [GRAFT, *map(str, args)],
+        stdin=subprocess.DEVNULL,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        env={**variables, "TERM": "xterm", **env},
+    )
     os.close(theirs)
     seen = b""
     while True:
@@ -46,15 +54,17 @@ def on_terminal(*args, columns=200, **env):
 
 class Watched(Case):
     def watch(self, *args, **more):
-        status, out, seen = on_terminal("train", self.recipe, "--output", self.folder / "run",
-                                        "--force", *ALONE, *args, **more)
+        status, out, seen = on_terminal(
+            "train", self.recipe, "--output", self.folder / "run", "--force", *ALONE, *args, **more
+        )
         self.assertEqual(status, 0, seen)
         self.assertEqual(out, "")
         return seen
 
     def drawn(self, seen):
-        """What stood in the moving line, one after the other."""
-        return [part.split("\n")[0] for part in seen.split("\r" + ESCAPE + "[K")[1:]]
+        """The steps that stood in the moving line, one after the other."""
+        parts = [part.split("\n")[0] for part in seen.split("\r" + ESCAPE + "[K")[1:]]
+        return [part for part in parts if not re.match("encoding|dev after|best model|$", part)]
 
 
 class Terminal(Watched):
@@ -63,8 +73,11 @@ class Terminal(Watched):
         drawn = self.drawn(seen)
         fields = [re.fullmatch(LINE, line) for line in drawn]
         self.assertTrue(all(fields), drawn)
-        ends = [(f["phase"], f["step"], f["steps"], f["left"]) for f in fields
-                if f["step"] == f["steps"]]
+        ends = [
+            (f["phase"], f["step"], f["steps"], f["left"])
+            for f in fields
+            if f["step"] == f["steps"]
+        ]
         self.assertEqual(ends, [("heads", "25", str(HEADS), "0s"), ("all", "75", str(ALL), "0s")])
         self.assertLess(len(drawn), HEADS + ALL)  # it is drawn ten times a second at most
         for f in fields:
@@ -105,10 +118,13 @@ class Terminal(Watched):
         self.assertEqual(self.watch("--quiet"), "")
 
     def test_an_error_stands_on_a_line_of_its_own(self):
-        phases = [{"name": "heads", "trainable": {"heads.*": {"lr": 1e-3}}},
-                  {"name": "bad", "trainable": {"*": {"lr": 1e15}}}]
-        status, _, seen = on_terminal("train", self.recipe, "--output", self.folder / "bad",
-                                      *ALONE, *sets(phases=phases))
+        phases = [
+            {"name": "heads", "trainable": {"heads.*": {"lr": 1e-3}}},
+            {"name": "bad", "trainable": {"*": {"lr": 1e15}}},
+        ]
+        status, _, seen = on_terminal(
+            "train", self.recipe, "--output", self.folder / "bad", *ALONE, *sets(phases=phases)
+        )
         self.assertEqual(status, 5)
         self.assertTrue(seen.splitlines()[-1].startswith("graft: error: "), seen)
         self.assertTrue(seen.endswith("\n"))
@@ -117,8 +133,16 @@ class Terminal(Watched):
 class Pipe(Watched):
     def test_a_line_for_each_line_of_the_log(self):
         for every, count in ((1, HEADS + ALL), (10, 3 + 8)):
-            done = graft("train", self.recipe, "--output", self.folder / "piped", "--force", *ALONE,
-                         *sets(log__every_steps=every), env={"TERM": "xterm"})
+            done = graft(
+                "train",
+                self.recipe,
+                "--output",
+                self.folder / "piped",
+                "--force",
+                *ALONE,
+                *sets(log__every_steps=every),
+                env={"TERM": "xterm"},
+            )
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(done.stdout, "")
             self.assertIsNone(re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stderr))
@@ -148,8 +172,13 @@ class Pipe(Watched):
     def test_a_full_disk_behind_standard_output(self):
         with open("/dev/full", "w") as full:
             for command in ("plan", "check"):
-                done = subprocess.run([GRAFT, command, self.recipe], stdout=full, text=True,
-                                      stderr=subprocess.PIPE, timeout=60)
+                done = subprocess.run(
+                    [GRAFT, command, self.recipe],
+                    stdout=full,
+                    text=True,
+                    stderr=subprocess.PIPE,
+                    timeout=60,
+                )
                 self.assertEqual(done.returncode, 6)
                 self.assertRegex(done.stderr, r"^graft: error: .*\n$")
 
