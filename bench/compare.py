@@ -1,19 +1,29 @@
 #!/usr/bin/env python3
-"""Measures graft beside a peer, taking turns, and prints medians and ratios.
+"""Measures graft beside another program that does the same work, and prints ratios.
 
-usage: bench/compare.py --graft build --model DIR --data TRAIN.jsonl --peer "python3 peer.py"
-           [--ort "python3 ort.py"] [--work full,top2,embed] [--rounds 5] [--steps 12]
-           [--embed-rows 960] [--json OUT.json]
+usage: bench/compare.py --model DIR --data FILE.jsonl --peer COMMAND [options]
 
-The peer is called as `PEER MODE MODEL DATA --steps N [--sort]` with MODE full, top2 or embed,
-and closes with one JSON line that holds seq_s, tok_s and rss_mib; --ort as `ORT MODEL DATA ROWS
---sort`. A round runs graft, then the peer, for each work; a ratio is the median of the rounds'
-ratios. No other job should run meanwhile; see bench/README.md.
+  --graft DIR       where graft and bench/steps were built (default: build)
+  --model DIR       a BERT folder
+  --data FILE       rows with text, category and sentiment; a sample of them is used
+  --peer COMMAND    called as COMMAND MODE MODEL DATA --steps N --batch N --max-len N ...
+  --ort COMMAND     called as COMMAND MODEL DATA ROWS --sort, for the work "ort"
+  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, start
+                    (default: all that can be run)
+  --rounds N        default 5       --steps N    default 40, 3 of them untimed
+  --batch N         default 32      --epochs N   of the works heads..., default 10
+  --max-length N    default 128     --threads N  default: all processors
+  --random-base     a BERT-base with random weights instead of MODEL's
+  --json FILE       where to write all figures
+
+A round runs every work once with each program, in turn, because a shared machine is fast in one
+minute and slow in the next. Medians over the rounds are compared; bench/README.md has the rules.
 """
 import argparse
 import datetime
 import json
 import os
+import platform
 import random
 import shlex
 import statistics
@@ -22,132 +32,241 @@ import sys
 import tempfile
 import time
 
-
-def run(command):
-    """The last JSON line a command prints."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode != 0 or not lines:
-        sys.exit(f"{shlex.join(command)}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    return json.loads(lines[-1])
-
-
-def sample_rows(path, count, folder):
-    """A file of `count` rows drawn with a fixed seed, for embedding."""
-    with open(path, encoding="utf-8") as f:
-        rows = f.readlines()
-    random.Random(0).shuffle(rows)
-    out = os.path.join(folder, "rows.jsonl")
-    with open(out, "w", encoding="utf-8") as f:
-        f.writelines(rows[:count])
-    return out
+# work: mode and options of bench/steps, those of the peer; None: not what that program does.
+WORKS = {
+    "full": (["full"], ["full"]),
+    "full-bucket": (["full", "--bucket"], ["full", "--bucket"]),
+    "top2": (["top2"], ["top2"]),
+    "heads": (["heads"], ["heads"]),
+    "heads-cached": (["heads"], ["heads-cached"]),
+    "embed": (["embed"], ["embed", "--sort"]),
+    "ort": (["embed"], None),
+    "start": (None, None),
+}
+SHOWN_FEATURES = {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd",
+                  "sve"}
+PAIR = ["The cheese was tasty", "I thought the cheese was delicious"]
+STARTS = 10
 
 
-def commands(o, work, rows):
-    """The contestants' commands for one work: name -> argument list."""
-    steps = os.path.join(o.graft, "bench", "steps")
-    data = rows if work == "embed" else o.data
-    updates = o.embed_rows // 32 if work == "embed" else o.steps
-    peer = shlex.split(o.peer) + [work, o.model, data, "--steps", str(updates)]
-    graft = [steps, o.model, data, "--mode", work]
-    if work != "embed":
-        return {"graft": graft + ["--steps", str(updates)], "peer": peer}
-    both = {"graft": graft, "peer": peer + ["--sort"]}
-    if o.ort:
-        both["ort"] = shlex.split(o.ort) + [o.model, data, str(o.embed_rows), "--sort"]
-    return both
+def read_field(path, name):
+    """The value of the first line "NAME : VALUE" of a file of /proc, "" if there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() == name:
+                    return value.strip()
+    except OSError:
+        pass
+    return ""
 
 
-def memory(figures):
-    return figures.get("rss_mib", figures.get("rss", 0))
+def machine():
+    flags = read_field("/proc/cpuinfo", "flags") or read_field("/proc/cpuinfo", "Features")
+    return {
+        "processor": read_field("/proc/cpuinfo", "model name") or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "features": sorted(SHOWN_FEATURES & set(flags.split())),
+        "memory": read_field("/proc/meminfo", "MemTotal"),
+        "system": platform.platform(),
+        "date": datetime.date.today().isoformat(),
+        "load_before": os.getloadavg()[0],
+    }
 
 
-def measure(o, works, rows):
-    found = {work: {} for work in works}
-    for number in range(o.rounds):
-        for work in works:
-            for name, command in commands(o, work, rows).items():
-                figures = run(command)
-                found[work].setdefault(name, []).append(figures)
-                print(f"round {number + 1} {work} {name}: {figures['seq_s']:.1f} seq/s",
-                      file=sys.stderr, flush=True)
-    return found
+class Failed(Exception):
+    """A program that ended badly or printed no figures."""
 
 
-def start_times(o):
-    """Seconds of `graft similarity` from start to end."""
-    command = [os.path.join(o.graft, "graft"), "similarity", "--quiet", "--model", o.model,
-               "The cheese was tasty", "I thought the cheese was delicious"]
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    return times
+def run(command, threads=None):
+    """What a program printed on standard output."""
+    environment = dict(os.environ, TOKENIZERS_PARALLELISM="false")
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        raise Failed(f"{shlex.join(command)} ended with {done.returncode}:\n"
+                     f"{done.stderr.strip()[-2000:]}")
+    return done.stdout
 
 
-def summarise(found):
-    table = []
-    for work, runs in found.items():
-        graft = runs["graft"]
-        for name in runs:
-            if name == "graft":
-                continue
-            ratios = [g["seq_s"] / p["seq_s"] for g, p in zip(graft, runs[name])]
-            table.append({
-                "work": work, "against": name,
-                "graft_seq_s": statistics.median(r["seq_s"] for r in graft),
-                "peer_seq_s": statistics.median(r["seq_s"] for r in runs[name]),
-                "graft_tok_s": statistics.median(r["tok_s"] for r in graft),
-                "peer_tok_s": statistics.median(r["tok_s"] for r in runs[name]),
-                "ratio": statistics.median(ratios), "ratios": ratios,
-                "graft_mib": max(memory(r) for r in graft),
-                "peer_mib": max(memory(r) for r in runs[name])})
-    return table
+def run_for_figures(command, threads=None):
+    """The last line it printed that is a JSON object."""
+    for line in reversed(run(command, threads).splitlines()):
+        if line.startswith("{"):
+            return json.loads(line)
+    raise Failed(f"{shlex.join(command)} printed no JSON line")
 
 
-def processor():
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        info = f.read()
-    model = next(line for line in info.splitlines() if line.startswith("model name"))
-    flags = next(line for line in info.splitlines() if line.startswith("flags")).split()
-    wanted = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
-    return {"model": model.split(":")[1].strip(), "processors": os.cpu_count(),
-            "features": [flag for flag in wanted if flag in flags]}
+class Comparison:
+    def __init__(self, options, data, lengths):
+        self.o, self.data, self.rows = options, data, len(lengths)
+        self.graft = os.path.join(options.graft, "graft")
+        self.steps = os.path.join(options.graft, "bench", "steps")
+        self.results = {work: {"graft": [], "peer": []} for work in options.work}
+
+    def graft_command(self, mode):
+        o = self.o
+        command = [self.steps, o.model, self.data, "--mode", *mode, "--steps", str(o.steps),
+                   "--batch", str(o.batch), "--max-length", str(o.max_length),
+                   "--epochs", str(o.epochs)]
+        return command + (["--threads", str(o.threads)] if o.threads else []) + (
+            ["--random-base"] if o.random_base else [])
+
+    def peer_command(self, work, mode):
+        o = self.o
+        if work == "ort":
+            return shlex.split(o.ort) + [o.model, self.data, str(self.rows), "--sort"]
+        command = shlex.split(o.peer) + [mode[0], o.model, self.data, *mode[1:], "--steps",
+                                         str(o.steps), "--batch", str(o.batch), "--max-len",
+                                         str(o.max_length), "--epochs", str(o.epochs)]
+        return command + (["--random-base"] if o.random_base else [])
+
+    def run_peer(self, work, mode):
+        result = run_for_figures(self.peer_command(work, mode), self.o.threads)
+        if "total_s" in result:  # embedded once, then trained for some epochs
+            result["seq_s"] = result["n"] * self.o.epochs / result["total_s"]
+        result.setdefault("rss_mib", result.get("rss"))
+        self.results[work]["peer"].append(result)
+
+    def run_graft(self, work, mode):
+        self.results[work]["graft"].append(run_for_figures(self.graft_command(mode)))
+
+    def start(self):
+        """A whole process from the command line to the answer."""
+        for _ in range(STARTS):
+            begun = time.perf_counter()
+            run([self.graft, "similarity", "--model", self.o.model, *PAIR])
+            self.results["start"]["graft"].append({"seconds": time.perf_counter() - begun})
+
+    def run_both(self, work, number):
+        """The two programs begin a round by turns."""
+        ours, theirs = WORKS[work]
+        turns = [lambda: self.run_graft(work, ours), lambda: self.run_peer(work, theirs)]
+        for turn in turns if number % 2 == 0 else reversed(turns):
+            turn()
+        last = [self.results[work][side][-1]["seq_s"] for side in ("graft", "peer")]
+        print(f"round {number + 1}, {work}: {last[0]:.1f} and {last[1]:.1f} sequences/s",
+              file=sys.stderr)
+
+    def run_round(self, number):
+        for work in list(self.results):
+            try:
+                if work == "start":
+                    self.start()
+                else:
+                    self.run_both(work, number)
+            except Failed as failure:  # what was measured is worth more than what is missing
+                print(f"compare: warning: {work} is left out: {failure}", file=sys.stderr)
+                del self.results[work]
+
+    def summary(self, work):
+        ours, theirs = self.results[work]["graft"], self.results[work]["peer"]
+        if work == "start":
+            seconds = [r["seconds"] for r in ours]
+            return {"work": work, "graft_best_s": min(seconds),
+                    "graft_median_s": statistics.median(seconds)}
+        rates = [[r["seq_s"] for r in side] for side in (ours, theirs)]
+        memory = [statistics.median(r["rss_mib"] for r in side) for side in (ours, theirs)]
+        graft, peer = map(statistics.median, rates)
+        ratios = [a / b for a, b in zip(*rates)]
+        return {"work": work, "graft_seq_s": graft, "peer_seq_s": peer, "ratio": graft / peer,
+                "lowest_ratio": min(ratios), "highest_ratio": max(ratios),
+                "graft_mib": memory[0], "peer_mib": memory[1],
+                "memory_share": memory[0] / memory[1]}
 
 
-def print_table(table, start):
-    print(f"{'work':8} {'against':8} {'graft':>8} {'peer':>8} {'ratio':>6} {'from':>5} {'to':>5}"
-          f" {'graft MiB':>10} {'peer MiB':>9}")
-    for r in table:
-        print(f"{r['work']:8} {r['against']:8} {r['graft_seq_s']:8.1f} {r['peer_seq_s']:8.1f}"
-              f" {r['ratio']:6.2f} {min(r['ratios']):5.2f} {max(r['ratios']):5.2f}"
-              f" {r['graft_mib']:10.0f} {r['peer_mib']:9.0f}")
-    print(f"graft similarity, start to end: median {statistics.median(start):.3f} s")
+def print_table(summaries):
+    print("| work | graft, sequences/s | peer, sequences/s | ratio (rounds) | graft, MiB | "
+          "peer, MiB | share |\n| --- | --- | --- | --- | --- | --- | --- |")
+    for s in summaries:
+        if s["work"] == "start":
+            continue
+        print(f"| {s['work']} | {s['graft_seq_s']:.1f} | {s['peer_seq_s']:.1f} | "
+              f"{s['ratio']:.2f} ({s['lowest_ratio']:.2f} to {s['highest_ratio']:.2f}) | "
+              f"{s['graft_mib']:.0f} | {s['peer_mib']:.0f} | {s['memory_share']:.2f} |")
+    for s in summaries:
+        if s["work"] == "start":
+            print(f"\ngraft similarity, start to finish: best {s['graft_best_s']:.3f} s, median "
+                  f"{s['graft_median_s']:.3f} s")
+
+
+def sample_rows(options, path):
+    """Rows for every step, so that both programs work on the same texts."""
+    with open(options.data, encoding="utf-8") as file:
+        rows = [row for row in map(json.loads, filter(str.strip, file))
+                if row.get("category") is not None and row.get("sentiment") is not None]
+    wanted = options.steps * options.batch
+    if len(rows) < wanted:
+        sys.exit(f"compare: error: {options.data}: {len(rows)} rows with text, category and "
+                 f"sentiment, but {options.steps} steps of {options.batch} want {wanted}; lower "
+                 "--steps")
+    with open(path, "w", encoding="utf-8") as file:
+        for row in random.Random(0).sample(rows, wanted):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_lengths(options, path):
+    output = run([os.path.join(options.graft, "graft"), "tokenize", "--model", options.model,
+                  "--input", path, "--max-length", str(options.max_length)])
+    return sorted(len(json.loads(line)["ids"]) for line in output.splitlines())
+
+
+def describe(lengths):
+    return {"rows": len(lengths), "mean": round(statistics.mean(lengths), 1),
+            "median": statistics.median(lengths), "p90": lengths[len(lengths) * 9 // 10],
+            "longest": lengths[-1]}
+
+
+def read_options():
+    a = argparse.ArgumentParser(usage=__doc__, add_help=False)
+    for name in ("--model", "--data", "--peer"):
+        a.add_argument(name, required=name != "--peer")
+    for name, value in (("--graft", "build"), ("--ort", None), ("--work", None), ("--json", None)):
+        a.add_argument(name, default=value)
+    for name, value in (("--rounds", 5), ("--steps", 40), ("--batch", 32), ("--epochs", 10),
+                        ("--max-length", 128), ("--threads", 0)):
+        a.add_argument(name, type=int, default=value)
+    a.add_argument("--random-base", action="store_true")
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__.strip())
+        sys.exit(0)
+    o = a.parse_args()
+    able = [w for w in WORKS if w == "start" or (o.ort if w == "ort" else o.peer)]
+    o.work = o.work.split(",") if o.work else able
+    for work in o.work:
+        if work not in able:
+            sys.exit(f'compare: error: --work: "{work}" cannot be run; there are '
+                     f'{", ".join(able)} (more with --peer and --ort)')
+    return o
 
 
 def main():
-    parser = argparse.ArgumentParser(usage="\n".join(__doc__.splitlines()[2:5])[7:])
-    for name in ("--graft", "--model", "--data", "--peer"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--ort")
-    parser.add_argument("--work", default="full,embed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--embed-rows", type=int, default=960)
-    parser.add_argument("--json")
-    o = parser.parse_args()
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-        os.environ.pop(name, None)  # they slow the peers' numpy
+    o = read_options()
+    report = {"machine": machine(), "options": vars(o)}
     with tempfile.TemporaryDirectory() as folder:
-        rows = sample_rows(o.data, o.embed_rows, folder)
-        found = measure(o, o.work.split(","), rows)
-    start, table = start_times(o), summarise(found)
-    print_table(table, start)
+        data = os.path.join(folder, "sample.jsonl")
+        sample_rows(o, data)
+        try:
+            lengths = read_lengths(o, data)
+        except Failed as failure:
+            sys.exit(f"compare: error: {failure}")
+        report["tokens"] = describe(lengths)
+        c = Comparison(o, data, lengths)
+        for number in range(o.rounds):
+            c.run_round(number)
+    report["machine"]["load_after"] = os.getloadavg()[0]
+    report["summary"] = [c.summary(work) for work in c.results]
+    report["rounds"] = c.results
+    m = report["machine"]
+    print(f"{m['processor']}, {m['cores']} cores ({' '.join(m['features'])}), {m['date']}; "
+          f"tokens a text: {report['tokens']}")
+    print_table(report["summary"])
     if o.json:
-        with open(o.json, "w", encoding="utf-8") as f:
-            json.dump({"date": datetime.date.today().isoformat(), "machine": processor(),
-                       "table": table, "similarity_s": start, "runs": found}, f, indent=1)
+        with open(o.json, "w", encoding="utf-8") as file:
+            json.dump(report, file, indent=1)
+            file.write("\n")
 
 
 if __name__ == "__main__":

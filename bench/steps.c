@@ -60,7 +60,10 @@ static bool make_recipe(bench *b, const char *base, gf_err *e) {
     char *model = gf_json_quote("", base, e), *data = gf_json_quote("", o->data, e);
     gf_text t = {0};
     bool ok = model && data;
-    if (!rules) ok = gf_fail(e, GF_E_USAGE, "--mode: \"%s\" is unknown\n%s", o->mode, usage);
+    if (!rules)
+        ok = gf_fail(e, GF_E_USAGE,
+                     "--mode: \"%s\" is unknown; take full, topN, heads, heads-live or embed",
+                     o->mode);
     ok = ok && gf_text_add(&t, e,
                            "{\"model\": {\"base\": %s, \"max_length\": %lld, \"init\": %s},"
                            "\"data\": {\"train\": %s},"

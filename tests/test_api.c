@@ -19,7 +19,8 @@
 
 enum { N = 5, H = 24 };
 static const char *const texts[N] = {"a", "the food was good", "", "audio", "the food was good"};
-static char folder[] = SCRATCH "/graft-api-XXXXXX";
+static char scratch[] = SCRATCH "/graft-api-XXXXXX";
+static char folder[sizeof scratch + 8];
 
 /* The golden model with its two heads, as one folder. */
 static int make_model(void **state) {
@@ -27,24 +28,21 @@ static int make_model(void **state) {
     static const char *const sentiment[] = {"negative", "neutral", "positive"};
     gf_model m = {0};
     gf_err e = {0};
-    char path[64];
-    bool ok = mkdtemp(folder) != NULL;
+    bool ok = mkdtemp(scratch) != NULL;
     (void)state;
-    snprintf(path, sizeof path, "%s/model", folder);
+    snprintf(folder, sizeof folder, "%s/model", scratch);
     ok = ok && gf_folder_open(&m, "tests/golden/mean_gelu/model", GF_OPEN_WEIGHTS, NULL, &e) &&
          gf_model_add_head(&m, "category", category, 5, &e) &&
          gf_model_add_head(&m, "sentiment", sentiment, 3, &e) &&
          gf_heads_init_read(&m, "tests/golden/mean_gelu/heads.safetensors", &e) &&
-         gf_folder_save(&m, path, &e);
+         gf_folder_save(&m, folder, &e);
     gf_model_free(&m);
-    strcat(folder, "/model");
     return ok ? 0 : -1;
 }
 
 static int remove_model(void **state) {
     (void)state;
-    *strrchr(folder, '/') = 0;
-    return gf_io_remove_tree(folder, NULL) ? 0 : -1;
+    return gf_io_remove_tree(scratch, NULL) ? 0 : -1;
 }
 
 static void test_names_and_sizes(void **state) {
