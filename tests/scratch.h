@@ -14,7 +14,7 @@ static char folder[64]; /* a fresh one for the whole program */
 
 static inline int make_scratch(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, SCRATCH "/graft-core-XXXXXX");
+    snprintf(folder, sizeof folder, SCRATCH "/graft-test-XXXXXX");
     return mkdtemp(folder) ? 0 : -1;
 }
 
@@ -25,10 +25,10 @@ static inline int remove_scratch(void **state) {
 
 /* FOLDER/NAME; the same name gives the same text until the program ends. */
 static inline const char *path_of(const char *name) {
-    static char paths[32][128];
+    static char paths[64][160];
     size_t skip = strlen(folder) + 1;
     int i = 0;
-    while (paths[i][0] && strcmp(paths[i] + skip, name) != 0) assert_true(++i < 32);
+    while (paths[i][0] && strcmp(paths[i] + skip, name) != 0) assert_true(++i < 64);
     snprintf(paths[i], sizeof paths[i], "%s/%s", folder, name);
     return paths[i];
 }

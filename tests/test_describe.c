@@ -16,28 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/scratch.h"
+
 #define DATA "tests/data/checkpoints/"
-
-static char tmp[64]; /* a folder of this process */
-
-static int make_tmp(void **state) {
-    (void)state;
-    strcpy(tmp, SCRATCH "/graft_describe_XXXXXX");
-    return mkdtemp(tmp) ? 0 : -1;
-}
-
-static int remove_tmp(void **state) {
-    (void)state;
-    return gf_io_remove_tree(tmp, NULL) ? 0 : -1;
-}
-
-static const char *in_tmp(const char *name) {
-    static char text[4][256];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(text[turn], sizeof text[turn], "%s/%s", tmp, name);
-    return text[turn];
-}
 
 static void says(const char *path, const char *wanted) {
     gf_text out = {0};
@@ -129,8 +110,8 @@ static void test_names_stay_quiet(void **state) {
     static const gf_real one[1] = {1};
     static const char *const parts[] = {"\nred?[31m "};
     gf_named_tensor item = {"red\033[31m", {1, {1}}, one};
-    assert_true(gf_safetensors_write(in_tmp("x.safetensors"), &item, 1, NULL));
-    says_parts(in_tmp("x.safetensors"), parts, 1);
+    assert_true(gf_safetensors_write(path_of("x.safetensors"), &item, 1, NULL));
+    says_parts(path_of("x.safetensors"), parts, 1);
 }
 
 static void test_folders(void **state) {
@@ -165,14 +146,14 @@ static void test_runs_and_checkpoints(void **state) {
         "\nheads.sentiment.bias                                           [3]              -\n"};
     gf_model m = {0};
     make_model(&m);
-    assert_true(gf_io_make_folder(in_tmp("run/checkpoints"), NULL));
-    assert_true(gf_io_replace_file(in_tmp("run/recipe.json"), recipe, strlen(recipe), NULL));
-    assert_true(gf_io_replace_file(in_tmp("run/metrics.json"), metrics, strlen(metrics), NULL));
-    assert_true(gf_folder_save(&m, in_tmp("run/model"), NULL));
+    assert_true(gf_io_make_folder(path_of("run/checkpoints"), NULL));
+    assert_true(gf_io_replace_file(path_of("run/recipe.json"), recipe, strlen(recipe), NULL));
+    assert_true(gf_io_replace_file(path_of("run/metrics.json"), metrics, strlen(metrics), NULL));
+    assert_true(gf_folder_save(&m, path_of("run/model"), NULL));
     assert_true(
-        gf_store_write(in_tmp("run/checkpoints/best.h5"), &m, "{}", "{\"step\": 17}", NULL));
-    says_parts(in_tmp("run"), run_parts, 5);
-    says_parts(in_tmp("run/checkpoints/best.h5"), store_parts, 3);
+        gf_store_write(path_of("run/checkpoints/best.h5"), &m, "{}", "{\"step\": 17}", NULL));
+    says_parts(path_of("run"), run_parts, 5);
+    says_parts(path_of("run/checkpoints/best.h5"), store_parts, 3);
     gf_model_free(&m);
 }
 
@@ -186,7 +167,7 @@ static void add_dataset(hid_t f, const char *name, hid_t type, int rank) {
 
 static void test_other_hdf5(void **state) {
     (void)state;
-    hid_t f = H5Fcreate(in_tmp("o.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t f = H5Fcreate(path_of("o.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     hid_t text = H5Tcopy(H5T_C_S1), pair = H5Tcreate(H5T_COMPOUND, 8);
     H5Tset_size(text, 5);
     H5Tinsert(pair, "a", 0, H5T_IEEE_F32LE);
@@ -201,14 +182,14 @@ static void test_other_hdf5(void **state) {
     H5Tclose(text);
     H5Tclose(pair);
     H5Fclose(f);
-    says(in_tmp("o.h5"), "kind          HDF5 file, 7 objects\n"
-                         "  fixed                                    string of 5 [3]\n"
-                         "  g                                        group of 0\n"
-                         "  n                                        int64\n"
-                         "  pair                                     compound [3]\n"
-                         "  s                                        string [3]\n"
-                         "  u                                        uint8 [3]\n"
-                         "  x                                        float64 [3, 2]\n");
+    says(path_of("o.h5"), "kind          HDF5 file, 7 objects\n"
+                          "  fixed                                    string of 5 [3]\n"
+                          "  g                                        group of 0\n"
+                          "  n                                        int64\n"
+                          "  pair                                     compound [3]\n"
+                          "  s                                        string [3]\n"
+                          "  u                                        uint8 [3]\n"
+                          "  x                                        float64 [3, 2]\n");
 }
 
 static void test_refusals(void **state) {
@@ -216,8 +197,8 @@ static void test_refusals(void **state) {
     refuses(DATA "nowhere", "there is no such file or folder");
     refuses(DATA, "nothing known; wanted is");
     refuses(DATA "plain/config.json", "nothing known; wanted is");
-    assert_true(gf_io_replace_file(in_tmp("cut.safetensors"), "\5", 1, NULL));
-    refuses(in_tmp("cut.safetensors"), "cut.safetensors: no header");
+    assert_true(gf_io_replace_file(path_of("cut.safetensors"), "\5", 1, NULL));
+    refuses(path_of("cut.safetensors"), "cut.safetensors: no header");
 }
 
 int main(void) {
@@ -226,5 +207,5 @@ int main(void) {
         cmocka_unit_test(test_folders),     cmocka_unit_test(test_runs_and_checkpoints),
         cmocka_unit_test(test_other_hdf5),  cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -17,29 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/scratch.h"
+
 #define DATA "tests/data/checkpoints/"
-
-static char tmp[64]; /* a folder of this process */
-
-static int make_tmp(void **state) {
-    (void)state;
-    strcpy(tmp, SCRATCH "/graft_folder_XXXXXX");
-    return mkdtemp(tmp) ? 0 : -1;
-}
-
-static int remove_tmp(void **state) {
-    (void)state;
-    return gf_io_remove_tree(tmp, NULL) ? 0 : -1;
-}
-
-/* TMP/NAME, in one of four buffers in turn. */
-static const char *in_tmp(const char *name) {
-    static char text[4][256];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(text[turn], sizeof text[turn], "%s/%s", tmp, name);
-    return text[turn];
-}
 
 static void copy_tree(const char *from, const char *to) {
     int64_t n = 0;
@@ -174,15 +154,15 @@ static void test_judges_pooling(void **state) {
         {"{\"pooling_mode_weightedmean_tokens\": true}", -1, "\"weightedmean\" is not supported"},
         {"{\"pooling_mode_mean_sqrt_len_tokens\": true}", -1, "\"mean_sqrt_len_tokens\" is not"},
     };
-    copy_tree(DATA "sentence", in_tmp("s"));
+    copy_tree(DATA "sentence", path_of("s"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_text(in_tmp("s/1_Pooling/config.json"), cases[i].json);
+        write_text(path_of("s/1_Pooling/config.json"), cases[i].json);
         if (cases[i].pooling < 0) {
-            open_fails(in_tmp("s"), cases[i].reason);
+            open_fails(path_of("s"), cases[i].reason);
             continue;
         }
         gf_model m = {0};
-        open_ok(&m, in_tmp("s"), NULL);
+        open_ok(&m, path_of("s"), NULL);
         assert_int_equal(m.pooling, cases[i].pooling);
         gf_model_free(&m);
     }
@@ -211,16 +191,16 @@ static void test_judges_modules(void **state) {
         {"[1]", "module 0 is \"\""},
     };
     gf_model m = {0};
-    copy_tree(DATA "sentence", in_tmp("m"));
+    copy_tree(DATA "sentence", path_of("m"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_text(in_tmp("m/modules.json"), cases[i].modules);
-        open_fails(in_tmp("m"), cases[i].reason);
+        write_text(path_of("m/modules.json"), cases[i].modules);
+        open_fails(path_of("m"), cases[i].reason);
     }
-    copy_tree(DATA "plain", in_tmp("m/0")); /* the transformer in a folder of its own */
-    assert_true(gf_io_remove(in_tmp("m/config.json"), NULL));
-    write_text(in_tmp("m/0/sentence_roberta_config.json"), "{\"max_seq_length\": 9}");
-    write_text(in_tmp("m/modules.json"), old_normalize);
-    open_ok(&m, in_tmp("m"), NULL);
+    copy_tree(DATA "plain", path_of("m/0")); /* the transformer in a folder of its own */
+    assert_true(gf_io_remove(path_of("m/config.json"), NULL));
+    write_text(path_of("m/0/sentence_roberta_config.json"), "{\"max_seq_length\": 9}");
+    write_text(path_of("m/modules.json"), old_normalize);
+    open_ok(&m, path_of("m"), NULL);
     assert_true(m.normalize);
     assert_int_equal(m.max_length, 9);
     check_values(&m);
@@ -232,59 +212,59 @@ static void test_takes_the_sentence_length(void **state) {
     gf_text lines = {0};
     gf_log log = {keep_line, &lines};
     gf_model m = {0};
-    copy_tree(DATA "sentence", in_tmp("l"));
-    write_text(in_tmp("l/sentence_bert_config.json"),
+    copy_tree(DATA "sentence", path_of("l"));
+    write_text(path_of("l/sentence_bert_config.json"),
                "{\"max_seq_length\": 14, \"do_lower_case\": true}");
-    write_text(in_tmp("l/config_sentence_transformers.json"),
+    write_text(path_of("l/config_sentence_transformers.json"),
                "{\"default_prompt_name\": \"query\"}");
-    open_ok(&m, in_tmp("l"), &log);
+    open_ok(&m, path_of("l"), &log);
     assert_int_equal(m.max_length, 14); /* above the tokenizer's 12 */
     assert_non_null(strstr(lines.data, "do_lower_case is left to the tokenizer"));
     assert_non_null(strstr(lines.data, "warning: "));
     assert_non_null(strstr(lines.data, "default prompt \"query\""));
     gf_model_free(&m);
-    write_text(in_tmp("l/sentence_bert_config.json"), "{\"max_seq_length\": 17}");
-    open_ok(&m, in_tmp("l"), &log);
+    write_text(path_of("l/sentence_bert_config.json"), "{\"max_seq_length\": 17}");
+    open_ok(&m, path_of("l"), &log);
     assert_int_equal(m.max_length, 16);
     assert_non_null(strstr(lines.data, "max_seq_length 17 is more than the model's 16 positions"));
     gf_model_free(&m);
-    write_text(in_tmp("l/sentence_bert_config.json"), "{\"max_seq_length\": \"9\"}");
-    open_fails(in_tmp("l"), "\"max_seq_length\" must be a number");
+    write_text(path_of("l/sentence_bert_config.json"), "{\"max_seq_length\": \"9\"}");
+    open_fails(path_of("l"), "\"max_seq_length\" must be a number");
     gf_text_free(&lines);
 }
 
 static void test_refuses_what_does_not_fit(void **state) {
     (void)state;
-    copy_tree(DATA "plain", in_tmp("p"));
-    edit(in_tmp("p/config.json"), "\"hidden_size\": 8", "\"hidden_size\": 10");
-    open_fails(in_tmp("p"), "tensor \"embeddings.word_embeddings.weight\" has the shape [24, 8], "
-                            "[24, 10] is wanted");
-    edit(in_tmp("p/config.json"), "\"hidden_size\": 10", "\"hidden_size\": 8");
-    edit(in_tmp("p/config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
-    open_fails(in_tmp("p"),
+    copy_tree(DATA "plain", path_of("p"));
+    edit(path_of("p/config.json"), "\"hidden_size\": 8", "\"hidden_size\": 10");
+    open_fails(path_of("p"), "tensor \"embeddings.word_embeddings.weight\" has the shape [24, 8], "
+                             "[24, 10] is wanted");
+    edit(path_of("p/config.json"), "\"hidden_size\": 10", "\"hidden_size\": 8");
+    edit(path_of("p/config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+    open_fails(path_of("p"),
                "tensor \"encoder.layer.2.attention.self.query.weight\" of shape [8, 8] "
                "is missing");
-    edit(in_tmp("p/config.json"), "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2");
-    edit(in_tmp("p/config.json"), "\"vocab_size\": 24", "\"vocab_size\": 18");
-    open_fails(in_tmp("p"), "the tokenizer has 19 tokens, config.json's vocab_size is 18");
-    edit(in_tmp("p/config.json"), "\"vocab_size\": 18", "\"vocab_size\": 24");
-    edit(in_tmp("p/config.json"), "\"model_type\": \"bert\"", "\"model_type\": \"roberta\"");
-    open_fails(in_tmp("p"), "model_type is \"roberta\"");
-    open_fails(in_tmp("nothing"), "nothing/config.json: cannot read it");
+    edit(path_of("p/config.json"), "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2");
+    edit(path_of("p/config.json"), "\"vocab_size\": 24", "\"vocab_size\": 18");
+    open_fails(path_of("p"), "the tokenizer has 19 tokens, config.json's vocab_size is 18");
+    edit(path_of("p/config.json"), "\"vocab_size\": 18", "\"vocab_size\": 24");
+    edit(path_of("p/config.json"), "\"model_type\": \"bert\"", "\"model_type\": \"roberta\"");
+    open_fails(path_of("p"), "model_type is \"roberta\"");
+    open_fails(path_of("nothing"), "nothing/config.json: cannot read it");
 }
 
 static void test_says_which_weights_it_cannot_read(void **state) {
     (void)state;
     gf_model m = {0};
     gf_err e = {0};
-    copy_tree(DATA "plain", in_tmp("w"));
-    assert_true(gf_io_remove(in_tmp("w/model.safetensors"), NULL));
-    open_fails(in_tmp("w"), "it holds no weights; model.safetensors is wanted");
-    write_text(in_tmp("w/pytorch_model.bin"), "x");
-    open_fails(in_tmp("w"), "save_pretrained(d, safe_serialization=True)");
-    write_text(in_tmp("w/model.safetensors.index.json"), "{}");
-    open_fails(in_tmp("w"), "weights in several files are not supported yet");
-    assert_true(gf_folder_open(&m, in_tmp("w"), GF_OPEN_NO_WEIGHTS, NULL, &e));
+    copy_tree(DATA "plain", path_of("w"));
+    assert_true(gf_io_remove(path_of("w/model.safetensors"), NULL));
+    open_fails(path_of("w"), "it holds no weights; model.safetensors is wanted");
+    write_text(path_of("w/pytorch_model.bin"), "x");
+    open_fails(path_of("w"), "save_pretrained(d, safe_serialization=True)");
+    write_text(path_of("w/model.safetensors.index.json"), "{}");
+    open_fails(path_of("w"), "weights in several files are not supported yet");
+    assert_true(gf_folder_open(&m, path_of("w"), GF_OPEN_NO_WEIGHTS, NULL, &e));
     assert_non_null(m.tokenizer);
     assert_null(m.words->value);
     gf_model_free(&m);
@@ -332,9 +312,9 @@ static void test_saves_what_it_opens(void **state) {
     m.max_length = 11;
     m.pooling = GF_POOL_MAX;
     m.normalize = true;
-    if (!gf_folder_save(&m, in_tmp("saved/"), &e)) fail_msg("%s", e.text); /* a slash is fine */
-    assert_false(gf_io_exists(in_tmp("saved.tmp")));
-    open_ok(&again, in_tmp("saved"), NULL);
+    if (!gf_folder_save(&m, path_of("saved/"), &e)) fail_msg("%s", e.text); /* a slash is fine */
+    assert_false(gf_io_exists(path_of("saved.tmp")));
+    open_ok(&again, path_of("saved"), NULL);
     assert_int_equal(again.max_length, 11);
     assert_int_equal(again.pooling, GF_POOL_MAX);
     assert_true(again.normalize);
@@ -343,14 +323,14 @@ static void test_saves_what_it_opens(void **state) {
     assert_string_equal(again.heads[0].classes[1], "green \"bottle\"");
     assert_string_equal(again.heads[0].classes[2], "\xe2\x98\x83");
     check_values(&again);
-    assert_true(gf_folder_save(&again, in_tmp("twice"), &e));
+    assert_true(gf_folder_save(&again, path_of("twice"), &e));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        same_file(in_tmp("saved"), in_tmp("twice"), files[i]);
-    same_file(DATA "plain", in_tmp("saved"), "model.safetensors"); /* as transformers wrote it */
+        same_file(path_of("saved"), path_of("twice"), files[i]);
+    same_file(DATA "plain", path_of("saved"), "model.safetensors"); /* as transformers wrote it */
     m.normalize = false; /* over the folder that `again` is mapped from */
-    if (!gf_folder_save(&m, in_tmp("saved"), &e)) fail_msg("%s", e.text);
-    assert_false(gf_io_exists(in_tmp("saved/2_Normalize")));
-    assert_false(gf_io_exists(in_tmp("saved.old")));
+    if (!gf_folder_save(&m, path_of("saved"), &e)) fail_msg("%s", e.text);
+    assert_false(gf_io_exists(path_of("saved/2_Normalize")));
+    assert_false(gf_io_exists(path_of("saved.old")));
     check_values(&again);
     gf_model_free(&again);
     gf_model_free(&m);
@@ -361,16 +341,16 @@ static void test_spares_other_folders(void **state) {
     gf_model m = {0};
     gf_err e = {0};
     open_ok(&m, DATA "plain", NULL);
-    assert_true(gf_io_make_folder(in_tmp("home/empty"), NULL));
-    write_text(in_tmp("home/diary.txt"), "dear");
-    assert_false(gf_folder_save(&m, in_tmp("home"), &e));
+    assert_true(gf_io_make_folder(path_of("home/empty"), NULL));
+    write_text(path_of("home/diary.txt"), "dear");
+    assert_false(gf_folder_save(&m, path_of("home"), &e));
     assert_non_null(strstr(e.text, "it holds something else than a model"));
     e.code = GF_OK;
-    assert_false(gf_folder_save(&m, in_tmp("home/diary.txt"), &e));
+    assert_false(gf_folder_save(&m, path_of("home/diary.txt"), &e));
     assert_non_null(strstr(e.text, "is not a folder"));
     e.code = GF_OK;
-    assert_true(gf_folder_save(&m, in_tmp("home/empty"), &e));
-    assert_true(gf_io_exists(in_tmp("home/diary.txt")));
+    assert_true(gf_folder_save(&m, path_of("home/empty"), &e));
+    assert_true(gf_io_exists(path_of("home/diary.txt")));
     gf_model_free(&m);
 }
 
@@ -382,15 +362,15 @@ static void test_save_survives_the_disk(void **state) {
     bool ok = false;
     open_ok(&m, DATA "plain", NULL);
     add_heads(&m);
-    assert_true(gf_folder_save(&m, in_tmp("d"), NULL));
+    assert_true(gf_folder_save(&m, path_of("d"), NULL));
     while (!ok) {
         gf_model again = {0};
         gf_err e = {0};
         gf_io_fail_at(++k, GF_FAULT_ENOSPC);
-        ok = gf_folder_save(&m, in_tmp("d"), &e);
+        ok = gf_folder_save(&m, path_of("d"), &e);
         assert_true(ok == !gf_io_fault_fired());
         gf_io_fail_at(0, GF_FAULT_EIO);
-        open_ok(&again, in_tmp("d"), NULL);
+        open_ok(&again, path_of("d"), NULL);
         check_values(&again);
         assert_int_equal(again.n_heads, 2);
         gf_model_free(&again);
@@ -406,14 +386,14 @@ static void test_open_survives_lack_of_memory(void **state) {
     bool ok = false;
     open_ok(&m, DATA "sentence", NULL);
     add_heads(&m);
-    assert_true(gf_folder_save(&m, in_tmp("o"), NULL));
+    assert_true(gf_folder_save(&m, path_of("o"), NULL));
     before = gf_mem_get_stats().live_blocks;
     while (!ok) {
         gf_model again = {0};
         gf_err e = {0};
         gf_mem_fail_at(++k, false);
-        ok = gf_folder_open(&again, in_tmp("o"), GF_OPEN_WEIGHTS, NULL, &e) &&
-             gf_folder_save(&again, in_tmp("o2"), &e);
+        ok = gf_folder_open(&again, path_of("o"), GF_OPEN_WEIGHTS, NULL, &e) &&
+             gf_folder_save(&again, path_of("o2"), &e);
         assert_true(!ok || !gf_mem_fault_fired());
         if (!ok && e.code != GF_E_NOMEM) fail_msg("call %d: %s", (int)k, e.text);
         gf_model_free(&again);
@@ -450,13 +430,13 @@ static void test_judges_heads(void **state) {
     gf_model m = {0};
     open_ok(&m, DATA "plain", NULL);
     add_heads(&m);
-    assert_true(gf_folder_save(&m, in_tmp("h"), NULL));
+    assert_true(gf_folder_save(&m, path_of("h"), NULL));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_text(in_tmp("h/heads.json"), cases[i].json);
-        open_fails(in_tmp("h"), cases[i].reason);
+        write_text(path_of("h/heads.json"), cases[i].json);
+        open_fails(path_of("h"), cases[i].reason);
     }
-    assert_true(gf_io_remove(in_tmp("h/heads.json"), NULL));
-    open_fails(in_tmp("h"), "h/heads.json: it is missing beside its twin");
+    assert_true(gf_io_remove(path_of("h/heads.json"), NULL));
+    open_fails(path_of("h"), "h/heads.json: it is missing beside its twin");
     gf_model_free(&m);
 }
 
@@ -467,13 +447,13 @@ static void test_reads_initial_heads(void **state) {
     gf_err e = {0};
     open_ok(&m, DATA "plain", NULL);
     add_heads(&m);
-    assert_true(gf_folder_save(&m, in_tmp("i"), NULL));
+    assert_true(gf_folder_save(&m, path_of("i"), NULL));
     open_ok(&fresh, DATA "plain", NULL);
     assert_true(gf_model_add_head(&fresh, "a", two, 2, NULL)); /* b in the file is left over */
-    if (!gf_heads_init_read(&fresh, in_tmp("i/heads.safetensors"), &e)) fail_msg("%s", e.text);
+    if (!gf_heads_init_read(&fresh, path_of("i/heads.safetensors"), &e)) fail_msg("%s", e.text);
     check_values(&fresh);
     assert_true(gf_model_add_head(&fresh, "new", two, 2, NULL));
-    assert_false(gf_heads_init_read(&fresh, in_tmp("i/heads.safetensors"), &e));
+    assert_false(gf_heads_init_read(&fresh, path_of("i/heads.safetensors"), &e));
     assert_non_null(strstr(e.text, "tensor \"heads.new.weight\" of shape [2, 8] is missing"));
     gf_model_free(&fresh);
     gf_model_free(&m);
@@ -499,13 +479,13 @@ static void test_opens_by_kind(void **state) {
     gf_err e = {0};
     assert_true(gf_model_open(&m, DATA "sentence", NULL, &e));
     gf_model_free(&m);
-    assert_true(gf_io_make_folder(in_tmp("run"), &e));
-    write_text(in_tmp("run/recipe.json"), "{}");
-    assert_false(gf_model_open(&m, in_tmp("run"), NULL, &e));
+    assert_true(gf_io_make_folder(path_of("run"), &e));
+    write_text(path_of("run/recipe.json"), "{}");
+    assert_false(gf_model_open(&m, path_of("run"), NULL, &e));
     assert_non_null(strstr(e.text, "neither model/ nor checkpoints/best.h5"));
-    copy_tree(DATA "sentence", in_tmp("run/model"));
+    copy_tree(DATA "sentence", path_of("run/model"));
     e.code = GF_OK;
-    assert_true(gf_model_open(&m, in_tmp("run"), NULL, &e));
+    assert_true(gf_model_open(&m, path_of("run"), NULL, &e));
     assert_int_equal(m.pooling, GF_POOL_CLS);
     gf_model_free(&m);
 }
@@ -528,5 +508,5 @@ int main(void) {
         cmocka_unit_test(test_reads_initial_heads),
         cmocka_unit_test(test_opens_by_kind),
     };
-    return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

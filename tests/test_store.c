@@ -18,28 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/scratch.h"
+
 #define DATA "tests/data/checkpoints/"
-
-static char tmp[64]; /* a folder of this process */
-
-static int make_tmp(void **state) {
-    (void)state;
-    strcpy(tmp, SCRATCH "/graft_store_XXXXXX");
-    return mkdtemp(tmp) ? 0 : -1;
-}
-
-static int remove_tmp(void **state) {
-    (void)state;
-    return gf_io_remove_tree(tmp, NULL) ? 0 : -1;
-}
-
-static const char *in_tmp(const char *name) {
-    static char text[4][256];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(text[turn], sizeof text[turn], "%s/%s", tmp, name);
-    return text[turn];
-}
 
 /* Gives a parameter moments that follow from its index, and `updates`. */
 static void give_moments(gf_param *p, int64_t updates) {
@@ -111,20 +92,20 @@ static void test_reads_what_it_wrote(void **state) {
     char *recipe = NULL, *where = NULL;
     gf_err e = {0};
     make_model(&m);
-    write_ok(in_tmp("a.h5"), &m);
-    assert_false(gf_io_exists(in_tmp("a.h5.tmp")));
-    if (!gf_store_read(&again, in_tmp("a.h5"), &recipe, &where, &e)) fail_msg("%s", e.text);
+    write_ok(path_of("a.h5"), &m);
+    assert_false(gf_io_exists(path_of("a.h5.tmp")));
+    if (!gf_store_read(&again, path_of("a.h5"), &recipe, &where, &e)) fail_msg("%s", e.text);
     same_model(&m, &again);
     assert_string_equal(recipe, "{\"seed\": 1}");
     assert_string_equal(where, "{\"step\": 12}");
     gf_free(recipe);
     gf_free(where);
     gf_model_free(&again);
-    assert_true(gf_store_write(in_tmp("b.h5"), &m, NULL, NULL, &e));
-    assert_true(gf_model_open(&again, in_tmp("b.h5"), NULL, &e));
+    assert_true(gf_store_write(path_of("b.h5"), &m, NULL, NULL, &e));
+    assert_true(gf_model_open(&again, path_of("b.h5"), NULL, &e));
     same_model(&m, &again);
     gf_model_free(&again);
-    assert_false(gf_store_read(&again, in_tmp("b.h5"), NULL, &where, &e));
+    assert_false(gf_store_read(&again, path_of("b.h5"), NULL, &where, &e));
     assert_non_null(strstr(e.text, "b.h5: /state: the dataset is missing"));
     gf_model_free(&again);
     gf_model_free(&m);
@@ -144,22 +125,22 @@ static void test_equal_models_give_equal_bytes(void **state) {
     gf_model m = {0}, again = {0};
     gf_err e = {0};
     make_model(&m);
-    write_ok(in_tmp("one.h5"), &m);
+    write_ok(path_of("one.h5"), &m);
     sleep(2); /* HDF5's times count seconds */
-    assert_true(gf_store_read(&again, in_tmp("one.h5"), NULL, NULL, &e));
-    write_ok(in_tmp("another.h5"), &again);
-    same_bytes(in_tmp("one.h5"), in_tmp("another.h5"));
+    assert_true(gf_store_read(&again, path_of("one.h5"), NULL, NULL, &e));
+    write_ok(path_of("another.h5"), &again);
+    same_bytes(path_of("one.h5"), path_of("another.h5"));
     gf_model_free(&again);
     gf_model_free(&m);
 }
 
-/* Reading in_tmp("x.h5") must fail with GF_E_MODEL and a sentence that holds `part`. */
+/* Reading path_of("x.h5") must fail with GF_E_MODEL and a sentence that holds `part`. */
 static void read_fails(const char *part) {
     gf_model m = {0};
     gf_err e = {0};
     char *state = NULL;
     int64_t before = gf_mem_get_stats().live_blocks;
-    if (gf_store_read(&m, in_tmp("x.h5"), NULL, &state, &e)) fail_msg("read; wanted: %s", part);
+    if (gf_store_read(&m, path_of("x.h5"), NULL, &state, &e)) fail_msg("read; wanted: %s", part);
     if (!strstr(e.text, part)) fail_msg("\"%s\" is not in: %s", part, e.text);
     assert_int_equal(e.code, GF_E_MODEL);
     assert_null(state);
@@ -188,16 +169,16 @@ static void test_names_what_is_missing(void **state) {
     char wanted[128];
     make_model(&m);
     for (size_t i = 0; i < sizeof datasets / sizeof *datasets; i++) {
-        write_ok(in_tmp("x.h5"), &m);
-        hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+        write_ok(path_of("x.h5"), &m);
+        hid_t f = H5Fopen(path_of("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
         assert_true(H5Ldelete(f, datasets[i], H5P_DEFAULT) >= 0);
         H5Fclose(f);
         snprintf(wanted, sizeof wanted, "x.h5: %s: the dataset is missing", datasets[i]);
         read_fails(wanted);
     }
     for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++) {
-        write_ok(in_tmp("x.h5"), &m);
-        hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+        write_ok(path_of("x.h5"), &m);
+        hid_t f = H5Fopen(path_of("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
         assert_true(H5Adelete_by_name(f, attributes[i][0], attributes[i][1], H5P_DEFAULT) >= 0);
         H5Fclose(f);
         snprintf(wanted, sizeof wanted, "%s: the attribute is missing", attributes[i][1]);
@@ -208,7 +189,7 @@ static void test_names_what_is_missing(void **state) {
 
 /* Puts another dataset in the place of one. */
 static void replace_dataset(const char *path, hid_t type, int rank, hsize_t a, hsize_t b) {
-    hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t f = H5Fopen(path_of("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
     hid_t s = H5Screate_simple(rank, (hsize_t[]){a, b}, NULL);
     H5Ldelete(f, path, H5P_DEFAULT);
     hid_t d = H5Dcreate2(f, path, type, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
@@ -222,35 +203,35 @@ static void test_refuses_what_does_not_fit(void **state) {
     (void)state;
     gf_model m = {0};
     make_model(&m);
-    write_ok(in_tmp("x.h5"), &m);
+    write_ok(path_of("x.h5"), &m);
     replace_dataset("/params/heads.mood.weight", H5T_IEEE_F32LE, 2, 8, 3);
     read_fails("/params/heads.mood.weight: floats of shape [3, 8] are wanted");
     replace_dataset("/params/heads.mood.weight", H5T_IEEE_F32LE, 1, 24, 0);
     read_fails("floats of shape [3, 8] are wanted");
     replace_dataset("/params/heads.mood.weight", H5T_STD_I32LE, 2, 3, 8);
     read_fails("floats of shape [3, 8] are wanted");
-    write_ok(in_tmp("x.h5"), &m);
+    write_ok(path_of("x.h5"), &m);
     replace_dataset("/params/heads.other.weight", H5T_IEEE_F32LE, 2, 3, 8);
     read_fails("/params/heads.other.weight: the model has no parameter of this name");
-    write_ok(in_tmp("x.h5"), &m);
+    write_ok(path_of("x.h5"), &m);
     replace_dataset("/model/config", H5T_STD_I8LE, 1, 3, 0);
     read_fails("/model/config: a text of fixed length is wanted");
-    write_ok(in_tmp("x.h5"), &m);
-    hid_t f = H5Fopen(in_tmp("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    write_ok(path_of("x.h5"), &m);
+    hid_t f = H5Fopen(path_of("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
     hid_t a = H5Aopen(f, "format", H5P_DEFAULT);
     H5Awrite(a, H5T_NATIVE_INT, &(int){2});
     H5Aclose(a);
     H5Fclose(f);
     read_fails("format 2 is not this graft's 1");
     m.heads[0].linear.weight->updates = -1;
-    write_ok(in_tmp("x.h5"), &m);
+    write_ok(path_of("x.h5"), &m);
     read_fails("/moments/heads.mood.weight/updates: it is negative");
     m.heads[0].linear.weight->updates = 0;
     m.max_length = 2;
-    write_ok(in_tmp("x.h5"), &m);
+    write_ok(path_of("x.h5"), &m);
     read_fails("/model/max_length: it must lie between 3 and the model's positions");
     m.max_length = 17;
-    write_ok(in_tmp("x.h5"), &m);
+    write_ok(path_of("x.h5"), &m);
     read_fails("/model/max_length: it must lie between 3 and the model's positions");
     gf_model_free(&m);
 }
@@ -261,11 +242,11 @@ static void test_refuses_other_files(void **state) {
     gf_model m = {0};
     read_fails("x.h5: /: it cannot be opened as HDF5"); /* there is none */
     make_model(&m);
-    write_ok(in_tmp("whole.h5"), &m);
-    char *bytes = gf_io_read_all(in_tmp("whole.h5"), 1 << 24, &size, NULL);
+    write_ok(path_of("whole.h5"), &m);
+    char *bytes = gf_io_read_all(path_of("whole.h5"), 1 << 24, &size, NULL);
     static const size_t parts[] = {0, 4, 100, 2000, 9000};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        assert_true(gf_io_replace_file(in_tmp("x.h5"), bytes, parts[i], NULL));
+        assert_true(gf_io_replace_file(path_of("x.h5"), bytes, parts[i], NULL));
         read_fails("it cannot be opened as HDF5");
     }
     gf_free(bytes);
@@ -278,18 +259,18 @@ static void test_refuses_to_write_nonsense(void **state) {
     gf_model m = {0};
     gf_err e = {0};
     make_model(&m);
-    assert_false(gf_store_write(in_tmp("no/where.h5"), &m, NULL, NULL, &e));
+    assert_false(gf_store_write(path_of("no/where.h5"), &m, NULL, NULL, &e));
     assert_int_equal(e.code, GF_E_IO);
     assert_true(gf_model_add_head(&m, "a/b", classes, 1, NULL));
     e.code = GF_OK;
-    assert_false(gf_store_write(in_tmp("n.h5"), &m, NULL, NULL, &e));
+    assert_false(gf_store_write(path_of("n.h5"), &m, NULL, NULL, &e));
     assert_non_null(strstr(e.text, "heads.a/b.weight: the parameter has no value"));
     assert_true(gf_model_init(&m, 1, NULL));
     e.code = GF_OK;
-    assert_false(gf_store_write(in_tmp("n.h5"), &m, NULL, NULL, &e));
+    assert_false(gf_store_write(path_of("n.h5"), &m, NULL, NULL, &e));
     assert_non_null(strstr(e.text, "a name with '/' cannot be stored"));
-    assert_false(gf_io_exists(in_tmp("n.h5")));
-    assert_false(gf_io_exists(in_tmp("n.h5.tmp")));
+    assert_false(gf_io_exists(path_of("n.h5")));
+    assert_false(gf_io_exists(path_of("n.h5.tmp")));
     gf_model_free(&m);
 }
 
@@ -302,18 +283,18 @@ static void test_publish_survives_the_disk(void **state) {
         int64_t k = 0, kept = 0;
         bool ok = false;
         m.max_length = 10;
-        write_ok(in_tmp("p.h5"), &m);
+        write_ok(path_of("p.h5"), &m);
         m.max_length = 9;
         while (!ok) {
             gf_model again = {0};
             gf_err e = {0};
             gf_io_fail_at(++k, (gf_io_fault)kind);
-            ok = gf_store_write(in_tmp("p.h5"), &m, NULL, NULL, &e);
+            ok = gf_store_write(path_of("p.h5"), &m, NULL, NULL, &e);
             assert_true(ok == !gf_io_fault_fired());
             if (!ok) assert_int_equal(e.code, GF_E_IO);
             gf_io_fail_at(0, GF_FAULT_EIO);
-            assert_false(gf_io_exists(in_tmp("p.h5.tmp")));
-            assert_true(gf_store_read(&again, in_tmp("p.h5"), NULL, NULL, NULL));
+            assert_false(gf_io_exists(path_of("p.h5.tmp")));
+            assert_true(gf_store_read(&again, path_of("p.h5"), NULL, NULL, NULL));
             assert_true(again.max_length == 10 || again.max_length == 9);
             kept += again.max_length == 10;
             gf_model_free(&again);
@@ -329,15 +310,15 @@ static void test_read_survives_lack_of_memory(void **state) {
     int64_t before, k = 0;
     bool ok = false;
     make_model(&m);
-    write_ok(in_tmp("o.h5"), &m);
+    write_ok(path_of("o.h5"), &m);
     before = gf_mem_get_stats().live_blocks;
     while (!ok) {
         gf_model again = {0};
         gf_err e = {0};
         char *recipe = NULL, *where = NULL;
         gf_mem_fail_at(++k, false);
-        ok = gf_store_read(&again, in_tmp("o.h5"), &recipe, &where, &e) &&
-             gf_store_write(in_tmp("o2.h5"), &again, recipe, where, &e);
+        ok = gf_store_read(&again, path_of("o.h5"), &recipe, &where, &e) &&
+             gf_store_write(path_of("o2.h5"), &again, recipe, where, &e);
         assert_true(ok == !gf_mem_fault_fired());
         if (!ok && e.code != GF_E_NOMEM) fail_msg("call %d: %s", (int)k, e.text);
         gf_free(recipe);
@@ -361,5 +342,5 @@ int main(void) {
         cmocka_unit_test(test_publish_survives_the_disk),
         cmocka_unit_test(test_read_survives_lack_of_memory),
     };
-    return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
