@@ -83,6 +83,22 @@ class RunFolder(Trained):
                 self.assertTrue(0 <= values["macro_f1"] <= 1 and 0 <= values["accuracy"] <= 1)
                 self.assertGreater(values["loss"], 0)
 
+    def test_metrics_are_those_of_the_predictions(self):
+        data = self.folder / "project/dev.jsonl"
+        rows = [json.loads(line) for line in data.read_text().splitlines()]
+        out = self.ok("predict", "--model", self.run_folder, "--scores", "--input", data).stdout
+        predictions = [json.loads(line) for line in out.splitlines()]
+        for task, values in metrics_of(self.run_folder)["dev"].items():
+            pairs = [(row[task], p[task]) for row, p in zip(rows, predictions) if row.get(task)]
+            loss = -sum(math.log(p["scores"][label]) for label, p in pairs) / len(pairs)
+            right = sum(label == p["label"] for label, p in pairs)
+            self.assertAlmostEqual(values["loss"], loss, places=4)
+            self.assertAlmostEqual(values["accuracy"], right / len(pairs))
+            labels = {label for label, _ in pairs} | {p["label"] for _, p in pairs}
+            f1 = [2 * sum(label == c == p["label"] for label, p in pairs) /
+                  sum((label == c) + (p["label"] == c) for label, p in pairs) for c in labels]
+            self.assertAlmostEqual(values["macro_f1"], sum(f1) / len(f1))
+
     def test_model_lists_classes_learned_and_given(self):
         heads = json.loads((self.run_folder / "model/heads.json").read_text())
         train = (self.folder / "project/train.jsonl").read_text().splitlines()
@@ -385,6 +401,15 @@ class Interrupted(Trained):
         if status == 130:  # else it was at its end already
             step = int(error.split("at step ")[1].split()[0])
             self.assertEqual(self.checkpoints(), [75, step] if step < 100 else [75, 100])
+        self.resume()
+        self.assert_as_uninterrupted()
+
+    def test_a_kill_behind_at_leaves_no_hole_in_the_log(self):
+        shutil.copytree(self.run_folder, self.target)
+        p = start_slowly("resume", self.target, "--at", 75, *ALONE)
+        read_until(p, "phase 2 of 2")
+        p.kill()
+        p.communicate()
         self.resume()
         self.assert_as_uninterrupted()
 
