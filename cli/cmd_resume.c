@@ -6,8 +6,10 @@ static bool run(gf_args *a, gf_err *e) {
     char *path = gf_io_join(a->words[0], "recipe.json", e);
     bool ok = path != NULL;
     if (ok && !gf_io_exists(path))
-        ok =
-            gf_fail(e, GF_E_MODEL, "%s: it is no run folder: it holds no recipe.json", a->words[0]);
+        ok = gf_fail(
+            e, GF_E_MODEL,
+            "%s: it is no run folder: it holds no recipe.json; give the folder of a training run",
+            a->words[0]);
     a->output = a->words[0]; /* also when the folder was moved since */
     ok = ok && gf_cli_read_recipe(&r, a, path, e) && gf_cli_train(&r, a, true, e);
     gf_recipe_free(&r);

@@ -98,8 +98,9 @@ static cJSON *parse_copy(char *text, size_t size, const char *where, int64_t lin
         /* cJSON itself does not tell bad text from lack of memory. */
         if (gf_mem_get_stats().failures != failures)
             gf_fail(e, GF_E_NOMEM, "%s: out of memory", where);
-        fail_at(e, code, where, line, text, end ? (size_t)(end - text) : 0,
-                "this is not valid JSON");
+        fail_at(
+            e, code, where, line, text, end ? (size_t)(end - text) : 0,
+            "this is not valid JSON; a comma, quote or bracket is missing or too many near here");
         return NULL;
     }
     while (*end == ' ' || *end == '\n' || *end == '\r' || *end == '\t') end++;

@@ -38,6 +38,20 @@ bool gf_text_add(gf_text *t, gf_err *e, const char *format, ...) {
     return true;
 }
 
+bool gf_text_add_column(gf_text *t, const char *text, int columns, gf_err *e) {
+    size_t size = 0;
+    int characters = 0;
+    for (; text[size] && characters < columns; characters++) do
+            size++;
+        while (((unsigned char)text[size] & 0xc0) == 0x80);
+    return gf_text_add_bytes(t, text, size, e) &&
+           gf_text_add(t, e, "%*s", columns - characters, "");
+}
+
+void gf_text_trim(gf_text *t) {
+    while (t->length && t->data[t->length - 1] == ' ') t->data[--t->length] = 0;
+}
+
 void gf_text_free(gf_text *t) {
     gf_free(t->data);
     *t = (gf_text){0};

@@ -17,6 +17,10 @@ typedef struct gf_text {
 bool gf_text_add(gf_text *t, gf_err *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool gf_text_add_bytes(gf_text *t, const void *bytes, size_t size, gf_err *e);
+/* UTF-8 text cut and padded with spaces to `columns` characters, for tables. */
+bool gf_text_add_column(gf_text *t, const char *text, int columns, gf_err *e);
+/* Takes the spaces at its end away. */
+void gf_text_trim(gf_text *t);
 void gf_text_free(gf_text *t);
 
 /* The candidate with the smallest edit distance to name (Levenshtein 1966), NULL when none is close

@@ -63,7 +63,7 @@ static bool add_classes(checking *c, int64_t task, const int64_t *counts, int64_
     bool ok = true;
     for (int64_t k = 0; ok && k < l->count; k++) {
         const int64_t *row = counts + k * splits;
-        ok = gf_text_add(c->out, e, "  %-28.28s", l->names[k]);
+        ok = gf_text_add(c->out, e, "  ") && gf_text_add_column(c->out, l->names[k], 28, e);
         for (int64_t s = 0; ok && s < splits; s++)
             ok = gf_text_add(c->out, e, " %9lld", (long long)row[s]);
         ok = ok && gf_text_add(c->out, e, "\n");

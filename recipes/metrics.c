@@ -122,11 +122,12 @@ bool gf_metrics_table(const gf_metrics *m, const gf_metrics *before, gf_text *ou
                           "accuracy", "", "macro-F1");
     for (int64_t h = 0; ok && h < m->n_tasks; h++) {
         const gf_task_metrics *t = &m->tasks[h], *b = before ? &before->tasks[h] : NULL;
-        ok = gf_text_add(out, e, "%-16.16s %7lld", t->head->name, (long long)t->support) &&
+        ok = gf_text_add_column(out, t->head->name, 16, e) &&
+             gf_text_add(out, e, " %7lld", (long long)t->support) &&
              add_cell(out, t->loss, b ? b->loss : NAN, e) &&
              add_cell(out, t->accuracy, b ? b->accuracy : NAN, e) &&
              add_cell(out, t->macro_f1, b ? b->macro_f1 : NAN, e);
-        while (ok && out->length && out->data[out->length - 1] == ' ') out->data[--out->length] = 0;
+        gf_text_trim(out);
         ok = ok && gf_text_add(out, e, "\n");
     }
     return ok;
@@ -161,12 +162,13 @@ bool gf_metrics_details(const gf_metrics *m, gf_text *out, gf_err *e) {
     bool ok = true;
     for (int64_t h = 0; ok && h < m->n_tasks; h++) {
         const gf_task_metrics *t = &m->tasks[h];
-        ok = gf_text_add(out, e, "\n    %-28.28s %9s %9s %9s %9s\n", t->head->name, "precision",
-                         "recall", "F1", "support");
+        ok = gf_text_add(out, e, "\n    ") && gf_text_add_column(out, t->head->name, 28, e) &&
+             gf_text_add(out, e, " %9s %9s %9s %9s\n", "precision", "recall", "F1", "support");
         for (int64_t c = 0; ok && c < t->head->n_classes; c++) {
             const gf_class_metrics *k = &t->classes[c];
-            ok = gf_text_add(out, e, "%3lld %-28.28s %9.4f %9.4f %9.4f %9lld\n", (long long)c,
-                             t->head->classes[c], k->precision, k->recall, k->f1,
+            ok = gf_text_add(out, e, "%3lld ", (long long)c) &&
+                 gf_text_add_column(out, t->head->classes[c], 28, e) &&
+                 gf_text_add(out, e, " %9.4f %9.4f %9.4f %9lld\n", k->precision, k->recall, k->f1,
                              (long long)k->support);
         }
         ok = ok && add_confusion(t, out, e);

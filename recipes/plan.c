@@ -219,12 +219,14 @@ static bool add_table(const planning *s, gf_text *out, gf_err *e) {
     bool ok = gf_text_add(out, e, "\n%-52s %12s", "parameter (lr and weight decay, - is frozen)",
                           "elements");
     for (int64_t p = 0; ok && p < s->run->recipe->n_phases; p++)
-        ok = gf_text_add(out, e, "  %-17.17s", s->run->recipe->phases[p].name);
+        ok = gf_text_add(out, e, "  ") &&
+             gf_text_add_column(out, s->run->recipe->phases[p].name, 17, e);
+    gf_text_trim(out);
     for (int64_t i = 0; ok && i < params->count; i++) {
         ok = gf_text_add(out, e, "\n%-52s %12s", params->items[i]->name,
                          grouped(gf_param_count(params->items[i]), number));
         for (int64_t p = 0; ok && p < s->run->recipe->n_phases; p++) ok = add_cell(s, p, i, out, e);
-        while (ok && out->data[out->length - 1] == ' ') out->data[--out->length] = 0;
+        gf_text_trim(out);
     }
     return ok && gf_text_add(out, e, "\n");
 }

@@ -271,7 +271,7 @@ static const gf_field recipe_fields[] = {
     {.key = "output", .kind = GF_FIELD_PATH, AT(gf_recipe, output)},
     {0}};
 
-static const gf_recipe defaults = {.max_length = 128,
+static const gf_recipe defaults = {.max_length = GF_DEFAULT_MAX_LENGTH,
                                    .normalize = -1,
                                    .dropout = NAN,
                                    .batch_size = 32,

@@ -52,16 +52,20 @@ typedef struct gf_recipe_phase {
     double *loss_weights; /* [n_tasks]: own_weights over the tasks' weights */
 } gf_recipe_phase;
 
+/* model.max_length when it is left out. */
+enum { GF_DEFAULT_MAX_LENGTH = 128 };
+
 typedef struct gf_recipe {
     char *path;   /* of the recipe */
     char *folder; /* what its relative paths are relative to; the paths below are joined to it */
     char *base;
-    char *init;         /* "random": draw the encoder from the seed; NULL: the base's weights */
-    char *heads_init;   /* NULL: from the seed */
-    int64_t max_length; /* tokens, special ones included */
-    char *pooling;      /* "mean", "cls", "max"; NULL: the base folder's, else mean */
-    int normalize;      /* 0, 1; -1: the base folder's, else 1 */
-    double dropout;     /* NAN: the base's config */
+    char *init;       /* "random": draw the encoder from the seed; NULL: the base's weights */
+    char *heads_init; /* NULL: from the seed */
+    int64_t
+        max_length; /* tokens, special ones included; the default is cut to the base's positions */
+    char *pooling;  /* "mean", "cls", "max"; NULL: the base folder's, else mean */
+    int normalize;  /* 0, 1; -1: the base folder's, else 1 */
+    double dropout; /* NAN: the base's config */
     char *train, *dev, *test; /* dev and test may be NULL */
     char *text;               /* field of the data that holds the text */
     gf_recipe_task *tasks;

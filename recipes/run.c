@@ -12,15 +12,17 @@
 static bool apply_model_keys(gf_run *r, gf_err *e) {
     const gf_recipe *c = r->recipe;
     gf_model *m = &r->model;
+    int64_t positions = m->config.max_position_embeddings;
     for (int p = GF_POOL_MEAN; c->pooling && p <= GF_POOL_MAX; p++)
         if (strcmp(c->pooling, gf_pooling_name((gf_pooling)p)) == 0) m->pooling = (gf_pooling)p;
     if (c->normalize >= 0) m->normalize = c->normalize == 1;
-    if (c->max_length > m->config.max_position_embeddings)
+    m->max_length = c->max_length;
+    if (m->max_length == GF_DEFAULT_MAX_LENGTH && m->max_length > positions)
+        m->max_length = positions; /* nobody asked for more */
+    if (m->max_length > positions)
         return gf_fail(e, GF_E_INVALID,
                        "%s: model.max_length is %lld, but the base has %lld positions; lower it",
-                       c->path, (long long)c->max_length,
-                       (long long)m->config.max_position_embeddings);
-    if (c->max_length > 0) m->max_length = c->max_length;
+                       c->path, (long long)c->max_length, (long long)positions);
     r->hidden_dropout = isnan(c->dropout) ? m->config.hidden_dropout_prob : c->dropout;
     r->attention_dropout = isnan(c->dropout) ? m->config.attention_probs_dropout_prob : c->dropout;
     return true;

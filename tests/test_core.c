@@ -370,6 +370,19 @@ static void pools_have_sensible_sizes(void **state) {
     gf_pool_free(large);
 }
 
+static void columns_count_characters_not_bytes(void **state) {
+    gf_text t = {0};
+    gf_err e = {0};
+    (void)state;
+    assert_true(gf_text_add_column(&t, "caf\xc3\xa9s", 4, &e) && gf_text_add(&t, &e, "|"));
+    assert_true(gf_text_add_column(&t, "\xc3\xa9", 3, &e) && gf_text_add(&t, &e, "|"));
+    assert_true(gf_text_add_column(&t, "", 2, &e));
+    assert_string_equal(t.data, "caf\xc3\xa9|\xc3\xa9  |  ");
+    gf_text_trim(&t);
+    assert_string_equal(t.data, "caf\xc3\xa9|\xc3\xa9  |");
+    gf_text_free(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_failure_stays_on_one_line),
@@ -384,6 +397,7 @@ int main(void) {
         cmocka_unit_test(json_turns_escaped_nul_into_a_replacement),
         cmocka_unit_test(json_files_have_a_limit),
         cmocka_unit_test(shapes_count_without_overflow),
+        cmocka_unit_test(columns_count_characters_not_bytes),
         cmocka_unit_test(parts_run_exactly_once),
         cmocka_unit_test(pools_have_sensible_sizes),
     };

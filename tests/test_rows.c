@@ -150,7 +150,9 @@ static void jsonl_rows_are_checked(void **state) {
     char text[256];
     (void)state;
     const char *const cases[][2] = {
-        {"{\"text\":\"b\"", ":2:12: this is not valid JSON"},
+        {"{\"text\":\"b\"",
+         ":2:12: this is not valid JSON; a comma, quote or bracket is missing or "
+         "too many near here"},
         {"{\"text\":\"b\"} x", ":2:14: something follows the JSON value; remove it"},
         {"[1]", ":2:1: the line is a list; a row is one object, {\"text\": \"...\"}"},
         {"17", ":2:1: the line is a number; a row is one object, {\"text\": \"...\"}"},

@@ -330,6 +330,10 @@ class Plan(Case):
         self.assertIn(f"{encoder:,} parameters in the encoder", self.plan)
         self.assertIn(f"trains {sum(total.values()):,} of {sum(total.values()):,} ", self.plan)
 
+    def test_the_default_length_fits_the_base(self):
+        plan = self.ok("plan", self.recipe, *sets(model__max_length=128)).stdout
+        self.assertIn("; max_length 64\n", plan)
+
     def test_steps_memory_disk_time(self):
         updates = math.ceil(ROWS["train"] / 8)
         self.assertRegex(self.plan, rf'phase 1 "heads": epochs 2, updates in each {updates}, ')
