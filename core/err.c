@@ -34,16 +34,11 @@ void gf_err_prefix(gf_err *e, const char *format, ...) {
     hide_controls(e->text);
 }
 
-static const struct {
-    int status;
-    const char *meaning;
-} codes[] = {
-    [GF_OK] = {0, "done"},
-#define GF_ERR(name, status, text) [GF_E_##name] = {status, text},
+static const int statuses[] = {
+    [GF_OK] = 0,
+#define GF_ERR(name, status, text) [GF_E_##name] = status,
 #include "core/err.def"
 #undef GF_ERR
 };
 
-int gf_err_status(gf_code code) { return codes[code].status; }
-
-const char *gf_err_meaning(gf_code code) { return codes[code].meaning; }
+int gf_err_status(gf_code code) { return statuses[code]; }

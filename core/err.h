@@ -38,7 +38,4 @@ void gf_err_prefix(gf_err *e, const char *format, ...) __attribute__((format(pri
 /* The exit status of the program for a code, as the contract lists them. */
 int gf_err_status(gf_code code);
 
-/* What a code means, in a few words. */
-const char *gf_err_meaning(gf_code code);
-
 #endif

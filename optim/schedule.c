@@ -1,26 +1,9 @@
 #include "optim/schedule.h"
 
-#include "core/text.h"
-
 #include <math.h>
-#include <string.h>
+#include <stddef.h>
 
 const char *const gf_schedule_names[] = {"constant", "linear", "cosine", NULL};
-
-bool gf_schedule_from_name(gf_schedule *schedule, const char *name, gf_err *e) {
-    int n = 0;
-    const char *nearest;
-    for (; gf_schedule_names[n]; n++) {
-        if (strcmp(gf_schedule_names[n], name) != 0) continue;
-        *schedule = (gf_schedule)n;
-        return true;
-    }
-    if ((nearest = gf_text_nearest(name, gf_schedule_names, n)))
-        return gf_fail(e, GF_E_INVALID, "unknown schedule \"%s\"; did you mean \"%s\"?", name,
-                       nearest);
-    return gf_fail(e, GF_E_INVALID, "unknown schedule \"%s\"; use constant, linear or cosine",
-                   name);
-}
 
 static double at_least_one(int64_t n) { return n > 1 ? (double)n : 1.0; }
 

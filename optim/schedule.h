@@ -9,9 +9,6 @@
 #ifndef GF_OPTIM_SCHEDULE_H
 #define GF_OPTIM_SCHEDULE_H
 
-#include "core/err.h"
-
-#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum gf_schedule {
@@ -22,9 +19,6 @@ typedef enum gf_schedule {
 
 /* Their names in a recipe, by their value; NULL ends the list. */
 extern const char *const gf_schedule_names[];
-
-/* GF_E_INVALID with the nearest name when there is no such schedule. */
-bool gf_schedule_from_name(gf_schedule *schedule, const char *name, gf_err *e);
 
 /* 0 <= step; `warmup` updates rise from 0 to 1, the rest of `total` follows the schedule. */
 double gf_schedule_factor(gf_schedule schedule, int64_t warmup, int64_t total, int64_t step);
