@@ -48,28 +48,22 @@ static void set_max_length(gf_model *m, const gf_sentence *s, const gf_log *log)
     m->max_length = wanted > 0 && wanted < positions ? wanted : positions;
 }
 
-static bool refuse_weights(const char *folder, gf_err *e) {
-    if (gf_folder_holds(folder, "model.safetensors.index.json"))
-        return gf_fail(e, GF_E_MODEL,
-                       "%s/model.safetensors.index.json: weights in several files are not "
-                       "supported yet; save the model as one model.safetensors",
-                       folder);
-    if (gf_folder_holds(folder, "pytorch_model.bin"))
-        return gf_fail(e, GF_E_MODEL,
-                       "%s/pytorch_model.bin: pickled weights are not read; re-save them with "
-                       "python3 -c \"from transformers import AutoModel as A; d = '%s'; "
-                       "A.from_pretrained(d).save_pretrained(d, safe_serialization=True)\"",
-                       folder, folder);
-    return gf_fail(e, GF_E_MODEL, "%s: it holds no weights; model.safetensors is wanted", folder);
-}
+/* The weight files a folder may hold, the best first. */
+static const char *const weight_files[] = {"model.safetensors", "model.safetensors.index.json",
+                                           "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                           "model.onnx"};
 
 static bool read_weights(gf_model *m, const char *folder, const gf_log *log, gf_err *e) {
-    char *path = gf_io_join(folder, "model.safetensors", e);
-    bool ok = path != NULL;
-    if (ok && !gf_io_exists(path))
-        ok = refuse_weights(folder, e);
-    else
-        ok = ok && gf_weights_read_encoder(m, path, log, e);
+    size_t i = 0, n = sizeof weight_files / sizeof *weight_files;
+    char *path;
+    bool ok;
+    while (i < n && !gf_folder_holds(folder, weight_files[i])) i++;
+    if (i == n)
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: it holds no weights; model.safetensors or pytorch_model.bin is wanted",
+                       folder);
+    path = gf_io_join(folder, weight_files[i], e);
+    ok = path && gf_weights_read_encoder(m, path, log, e);
     gf_free(path);
     return ok;
 }

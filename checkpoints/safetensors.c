@@ -2,31 +2,10 @@
 
 #include "core/mem.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "files are little endian and are read in place"
-#endif
-
 enum { LENGTH_BYTES = 8, MAX_HEADER = 100000000 };
-
-static const struct {
-    const char *name;
-    size_t size;
-} dtypes[] = {
-    [GF_DTYPE_OTHER] = {"", 0},
-#define GF_DTYPE(name, size) [GF_DTYPE_##name] = {#name, size},
-#include "checkpoints/dtype.def"
-#undef GF_DTYPE
-};
-
-static gf_dtype find_dtype(const char *name) {
-    for (size_t i = 1; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (strcmp(name, dtypes[i].name) == 0) return (gf_dtype)i;
-    return GF_DTYPE_OTHER;
-}
 
 /* A JSON number that is a whole one in [0, 2^53], where doubles are exact. */
 static bool read_count(const cJSON *j, int64_t *out) {
@@ -74,7 +53,7 @@ static bool read_tensor(gf_tensor *t, const cJSON *item, const unsigned char *da
         return gf_fail(e, GF_E_MODEL, "%s: tensor \"%s\" has no \"dtype\"; the header is damaged",
                        where, t->name);
     t->dtype_name = dtype->valuestring;
-    t->dtype = find_dtype(t->dtype_name);
+    t->dtype = gf_dtype_find(t->dtype_name);
     if (!read_shape(t, cJSON_GetObjectItemCaseSensitive(item, "shape")))
         return gf_fail(e, GF_E_MODEL,
                        "%s: tensor \"%s\": \"shape\" must list whole numbers whose product fits "
@@ -86,7 +65,7 @@ static bool read_tensor(gf_tensor *t, const cJSON *item, const unsigned char *da
                        "bytes of data; the file is damaged or cut short",
                        where, t->name, size);
     if (t->dtype != GF_DTYPE_OTHER &&
-        (!gf_mul_size((size_t)t->count, dtypes[t->dtype].size, &wanted) || wanted != t->bytes))
+        (!gf_mul_size((size_t)t->count, gf_dtype_size(t->dtype), &wanted) || wanted != t->bytes))
         return gf_fail(e, GF_E_MODEL,
                        "%s: tensor \"%s\": %lld elements of %s do not fill %zu bytes; the header "
                        "is damaged",
@@ -186,60 +165,20 @@ void gf_safetensors_close(gf_safetensors *s) {
     *s = (gf_safetensors){0};
 }
 
-const char *gf_tensor_shape_text(const gf_tensor *t, char *text, size_t size) {
-    size_t used = (size_t)snprintf(text, size, "[");
-    for (int i = 0; i < t->n_dims && i < GF_TENSOR_DIMS && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "",
-                                 (long long)t->dim[i]);
-    if (used < size)
-        snprintf(text + used, size - used, t->n_dims > GF_TENSOR_DIMS ? ", ...]" : "]");
-    return text;
+bool gf_safetensors_begins(const unsigned char *bytes, size_t size) {
+    uint64_t length = 0;
+    if (size <= LENGTH_BYTES) return false;
+    memcpy(&length, bytes, sizeof length);
+    return length > 0 && length <= MAX_HEADER && bytes[LENGTH_BYTES] == '{';
 }
 
-bool gf_tensor_shape(const gf_tensor *t, gf_shape *shape, const char *where, gf_err *e) {
-    char text[256];
-    if (t->n_dims > GF_MAX_DIMS || t->count == 0)
-        return gf_fail(e, GF_E_MODEL,
-                       "%s: tensor \"%s\" has the shape %s; 1 to %d dimensions above 0 are wanted",
-                       where, t->name, gf_tensor_shape_text(t, text, sizeof text), GF_MAX_DIMS);
-    *shape = (gf_shape){.n = t->n_dims};
-    for (int i = 0; i < t->n_dims; i++) shape->dim[i] = t->dim[i];
-    return true;
-}
-
-static float float_of_bits(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
-static float float_of_f16(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ff;
-    if (exponent == 31) return float_of_bits(sign | 0x7f800000u | fraction << 13);
-    if (exponent) return float_of_bits(sign | (exponent + 127 - 15) << 23 | fraction << 13);
-    return (sign ? -0x1p-24f : 0x1p-24f) * (float)fraction; /* subnormal or zero, exactly */
-}
-
-bool gf_tensor_to_real(const gf_tensor *t, gf_real *out, const char *where, gf_err *e) {
-    size_t size = dtypes[t->dtype].size;
-    for (int64_t i = 0; i < t->count; i++) {
-        const unsigned char *p = t->data + (size_t)i * size;
-        uint16_t half;
-        float single;
-        double dbl;
-        switch (t->dtype) {
-        case GF_DTYPE_F32: memcpy(&single, p, sizeof single), out[i] = single; break;
-        case GF_DTYPE_F64: memcpy(&dbl, p, sizeof dbl), out[i] = (gf_real)dbl; break;
-        case GF_DTYPE_F16: memcpy(&half, p, sizeof half), out[i] = float_of_f16(half); break;
-        case GF_DTYPE_BF16:
-            memcpy(&half, p, sizeof half), out[i] = float_of_bits((uint32_t)half << 16);
-            break;
-        default:
-            return gf_fail(e, GF_E_MODEL,
-                           "%s: tensor \"%s\" is of type %s; F32, F16, BF16 and F64 can be used",
-                           where, t->name, t->dtype_name);
-        }
-    }
-    return true;
+bool gf_safetensors_read(gf_tensors *t, const unsigned char *bytes, size_t size, const char *where,
+                         gf_err *e) {
+    gf_safetensors s = {0};
+    bool ok = gf_safetensors_parse(&s, bytes, size, where, e);
+    for (int64_t i = 0; ok && i < s.count; i++) ok = gf_tensors_add(t, &s.items[i], where, e);
+    if (ok && !t->metadata)
+        t->metadata = cJSON_DetachItemFromObjectCaseSensitive(s.header, "__metadata__");
+    gf_safetensors_close(&s);
+    return ok;
 }

@@ -12,11 +12,12 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* Adds {"dtype", "shape", "data_offsets"} and moves *offset behind the tensor. */
-static bool add_entry(cJSON *header, const gf_named_tensor *t, int64_t *offset, gf_err *e) {
+static bool add_entry(cJSON *header, const gf_named_tensor *t, gf_dtype dtype, int64_t *offset,
+                      gf_err *e) {
     cJSON *entry = gf_json_object(header, t->name, e), *shape, *offsets;
     int64_t bytes;
-    bool ok = entry && gf_json_string(entry, "dtype", "F32", e);
-    if (!gf_mul_i64(gf_shape_count(&t->shape), (int64_t)sizeof(float), &bytes) || bytes < 0)
+    bool ok = entry && gf_json_string(entry, "dtype", gf_dtype_name(dtype), e);
+    if (!gf_mul_i64(gf_shape_count(&t->shape), (int64_t)gf_dtype_size(dtype), &bytes) || bytes < 0)
         return gf_fail(e, GF_E_INTERNAL, "tensor \"%s\" is too large to be written", t->name);
     ok = ok && (shape = gf_json_array(entry, "shape", e));
     for (int i = 0; ok && i < t->shape.n; i++)
@@ -28,13 +29,17 @@ static bool add_entry(cJSON *header, const gf_named_tensor *t, int64_t *offset, 
 }
 
 /* The header's text, unpadded; free with gf_free(). */
-static char *make_header(const gf_named_tensor *sorted, int64_t count, gf_err *e) {
-    cJSON *header = gf_json_object(NULL, NULL, e), *metadata;
+static char *make_header(const gf_named_tensor *sorted, int64_t count, gf_dtype dtype,
+                         const cJSON *further, gf_err *e) {
+    cJSON *header = gf_json_object(NULL, NULL, e), *metadata = NULL;
+    const cJSON *item;
     int64_t offset = 0;
     char *text = NULL;
     bool ok = header && (metadata = gf_json_object(header, "__metadata__", e)) &&
               gf_json_string(metadata, "format", "pt", e);
-    for (int64_t i = 0; ok && i < count; i++) ok = add_entry(header, &sorted[i], &offset, e);
+    cJSON_ArrayForEach(item, further) ok =
+        ok && gf_json_string(metadata, item->string, item->valuestring, e);
+    for (int64_t i = 0; ok && i < count; i++) ok = add_entry(header, &sorted[i], dtype, &offset, e);
     if (ok && !(text = cJSON_PrintUnformatted(header)))
         gf_fail(e, GF_E_NOMEM, "out of memory while writing a safetensors header");
     cJSON_Delete(header);
@@ -49,19 +54,24 @@ static bool write_header(gf_file *f, const char *header, gf_err *e) {
            gf_io_write(f, spaces, padding, e);
 }
 
-static bool write_values(gf_file *f, const gf_named_tensor *t, gf_err *e) {
-    float chunk[1024];
-    int64_t count = gf_shape_count(&t->shape), most = sizeof chunk / sizeof *chunk;
+static bool write_values(gf_file *f, const gf_named_tensor *t, gf_dtype dtype, gf_err *e) {
+    unsigned char chunk[4096];
+    int64_t count = gf_shape_count(&t->shape), most = sizeof chunk / sizeof(float);
     for (int64_t i = 0; i < count; i += most) {
         int64_t n = count - i < most ? count - i : most;
-        for (int64_t k = 0; k < n; k++) chunk[k] = (float)t->data[i + k];
-        if (!gf_io_write(f, chunk, (size_t)n * sizeof *chunk, e)) return false;
+        gf_tensor_pack(dtype, t->data + i, n, chunk);
+        if (!gf_io_write(f, chunk, (size_t)n * gf_dtype_size(dtype), e)) return false;
     }
     return true;
 }
 
 bool gf_safetensors_write(const char *path, const gf_named_tensor *items, int64_t count,
                           gf_err *e) {
+    return gf_safetensors_write_as(path, items, count, GF_DTYPE_F32, NULL, e);
+}
+
+bool gf_safetensors_write_as(const char *path, const gf_named_tensor *items, int64_t count,
+                             gf_dtype dtype, const cJSON *metadata, gf_err *e) {
     gf_named_tensor *sorted = gf_alloc_array(count, sizeof *sorted, e);
     char *header = NULL, *tmp = NULL;
     gf_file *f = NULL;
@@ -69,11 +79,11 @@ bool gf_safetensors_write(const char *path, const gf_named_tensor *items, int64_
     if (!sorted) return false;
     if (count) memcpy(sorted, items, (size_t)count * sizeof *sorted);
     qsort(sorted, (size_t)count, sizeof *sorted, by_name);
-    if (!(header = make_header(sorted, count, e)) || !(tmp = gf_format(e, "%s.tmp", path)) ||
-        !(f = gf_io_create(tmp, e)))
+    if (!(header = make_header(sorted, count, dtype, metadata, e)) ||
+        !(tmp = gf_format(e, "%s.tmp", path)) || !(f = gf_io_create(tmp, e)))
         goto done;
     ok = write_header(f, header, e);
-    for (int64_t i = 0; ok && i < count; i++) ok = write_values(f, &sorted[i], e);
+    for (int64_t i = 0; ok && i < count; i++) ok = write_values(f, &sorted[i], dtype, e);
     ok = gf_io_close(f, e) && ok;
     ok = ok && gf_io_publish(tmp, path, e);
     if (!ok) gf_io_remove(tmp, NULL);

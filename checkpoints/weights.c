@@ -1,6 +1,7 @@
 #include "checkpoints/weights.h"
 
 #include "checkpoints/safetensors.h"
+#include "checkpoints/tensors.h"
 #include "core/mem.h"
 #include "core/text.h"
 
@@ -10,12 +11,11 @@
 /* A file at hand, and which of its tensors were used. */
 typedef struct source {
     const char *path;
-    gf_safetensors tensors;
-    bool *used;  /* [tensors.count] */
-    bool mapped; /* some parameter points into the file */
+    gf_tensors tensors;
+    char prefix[96]; /* before every encoder parameter's name: "", "bert.", "0.auto_model.", ... */
+    bool *used;      /* [tensors.count] */
+    bool mapped;     /* some parameter points into the file */
 } source;
-
-static const char *const prefixes[] = {"", "bert.", "model."};
 
 bool gf_weights_is_head(const gf_param *p) { return strncmp(p->name, "heads.", 6) == 0; }
 
@@ -35,24 +35,54 @@ static bool spell(char *out, size_t size, const char *prefix, const char *name, 
     return n > 0 && (size_t)n < size;
 }
 
-static const gf_tensor *find(const gf_safetensors *s, const char *name) {
-    char text[256];
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        for (int old = 0; old < 2; old++) {
-            const gf_tensor *t = spell(text, sizeof text, prefixes[i], name, old)
-                                     ? gf_safetensors_find(s, text)
-                                     : NULL;
-            if (t) return t;
-        }
+static const gf_tensor *find(const source *s, const char *name) {
+    char text[320];
+    for (int old = 0; old < 2; old++) {
+        const gf_tensor *t = spell(text, sizeof text, s->prefix, name, old)
+                                 ? gf_tensors_find(&s->tensors, text)
+                                 : NULL;
+        if (t) return t;
+    }
     return NULL;
 }
 
-static bool can_stay(const gf_tensor *t) {
-    return GF_REAL_IS_FLOAT && t->dtype == GF_DTYPE_F32 && (uintptr_t)t->data % sizeof(float) == 0;
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+/* What stands before the word embeddings' name stands before all: models wrap each other. */
+static bool find_prefix(source *s, gf_err *e) {
+    static const char words[] = "embeddings.word_embeddings.weight";
+    const char *found = NULL;
+    for (int64_t i = 0; i < s->tensors.count; i++) {
+        const char *name = s->tensors.items[i].name;
+        size_t n = strlen(name) - (ends_with(name, words) ? strlen(words) : strlen(name));
+        if (!ends_with(name, words) || (n && name[n - 1] != '.')) continue;
+        if (found)
+            return gf_fail(e, GF_E_MODEL,
+                           "%s: it holds two encoders, \"%s\" and \"%s\"; save the one that is "
+                           "wanted alone",
+                           s->path, found, name);
+        if (n >= sizeof s->prefix)
+            return gf_fail(e, GF_E_MODEL, "%s: tensor \"%s\": the name is too long", s->path, name);
+        memcpy(s->prefix, name, n);
+        found = name;
+    }
+    return true;
+}
+
+/* Whether a parameter may point at the data: they lie in one of the mapped files. */
+static bool can_stay(const gf_tensors *s, const gf_tensor *t) {
+    bool mapped = false;
+    for (int64_t i = 0; !mapped && i < s->n_maps; i++)
+        mapped = t->data >= s->maps[i].data && t->data < s->maps[i].data + s->maps[i].size;
+    return mapped && GF_REAL_IS_FLOAT && t->dtype == GF_DTYPE_F32 &&
+           (uintptr_t)t->data % sizeof(float) == 0;
 }
 
 static bool take(source *s, gf_param *p, gf_err *e) {
-    const gf_tensor *t = find(&s->tensors, p->name);
+    const gf_tensor *t = find(s, p->name);
     char wanted[128], found[128];
     gf_shape shape;
     gf_shape_text(&p->shape, wanted, sizeof wanted);
@@ -68,7 +98,7 @@ static bool take(source *s, gf_param *p, gf_err *e) {
                        "this config.json?",
                        s->path, t->name, gf_shape_text(&shape, found, sizeof found), wanted);
     s->used[t - s->tensors.items] = true;
-    if (can_stay(t)) {
+    if (can_stay(&s->tensors, t)) {
         gf_free(p->owned);
         p->owned = NULL;
         p->value = (const gf_real *)(const void *)t->data;
@@ -81,16 +111,15 @@ typedef enum unused { SILENT, NOTED, UNKNOWN } unused;
 
 /* What of a BERT file a sentence encoder does without: every file has the first two, and nobody
  * needs to hear of them; heads of other kinds are worth a note. */
-static unused kind_of_unused(const char *name) {
+static unused kind_of_unused(const source *s, const char *name) {
     static const char *const parts[] = {"embeddings.position_ids", "pooler.", "cls.",
                                         "classifier."};
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
-            size_t n = strlen(prefixes[i]);
-            if (strncmp(name, prefixes[i], n) == 0 &&
-                strncmp(name + n, parts[k], strlen(parts[k])) == 0)
-                return k < 2 ? SILENT : NOTED;
-        }
+    size_t n = strlen(s->prefix);
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+        if (strncmp(name, parts[k], strlen(parts[k])) == 0 || /* cls.* stands outside bert.* */
+            (strncmp(name, s->prefix, n) == 0 &&
+             strncmp(name + n, parts[k], strlen(parts[k])) == 0))
+            return k < 2 ? SILENT : NOTED;
     return UNKNOWN;
 }
 
@@ -101,7 +130,7 @@ static bool say_unused(const source *s, unused kind, const gf_log *log, gf_err *
     bool ok = true;
     for (int64_t i = 0; ok && i < s->tensors.count; i++) {
         const char *name = s->tensors.items[i].name;
-        if (s->used[i] || kind_of_unused(name) != kind) continue;
+        if (s->used[i] || kind_of_unused(s, name) != kind) continue;
         if (n++ < shown) ok = gf_text_add(&names, e, "%s%s", n > 1 ? ", " : "", name);
     }
     if (ok && n > shown) ok = gf_text_add(&names, e, " and %lld more", (long long)(n - shown));
@@ -114,14 +143,16 @@ static bool say_unused(const source *s, unused kind, const gf_log *log, gf_err *
 
 static bool read_params(gf_model *m, bool heads, const char *path, const gf_log *log, gf_err *e) {
     source s = {.path = path};
-    bool ok = gf_safetensors_open(&s.tensors, path, e) &&
+    bool ok = gf_tensors_open(&s.tensors, path, e) &&
               (s.used = gf_alloc_array(s.tensors.count, sizeof *s.used, e));
+    ok = ok && (heads || find_prefix(&s, e));
     for (int64_t i = 0; ok && i < m->params.count; i++)
         if (gf_weights_is_head(m->params.items[i]) == heads) ok = take(&s, m->params.items[i], e);
     ok = ok && say_unused(&s, NOTED, log, e) && say_unused(&s, UNKNOWN, log, e);
-    if (ok && s.mapped) ok = gf_model_keep_map(m, &s.tensors.map, e);
+    for (int64_t i = 0; ok && s.mapped && i < s.tensors.n_maps; i++)
+        ok = gf_model_keep_map(m, &s.tensors.maps[i], e);
     gf_free(s.used);
-    gf_safetensors_close(&s.tensors);
+    gf_tensors_close(&s.tensors);
     return ok;
 }
 

@@ -1,4 +1,4 @@
-/* weights: parameter values from safetensors files, and the other way.
+/* weights: parameter values from files of any known format, and the other way.
  *
  *     if (!gf_weights_read_encoder(&m, "bert/model.safetensors", log, e)) goto done;
  *
@@ -13,8 +13,8 @@
 
 /* True for heads.<task>.weight and .bias, false for what belongs to the encoder. */
 bool gf_weights_is_head(const gf_param *p);
-/* All encoder parameters. Names may have the prefix "bert." or "model." and LayerNorm's parameters
- * TensorFlow's names gamma and beta; what the file holds beyond that goes to the log in one
+/* All encoder parameters. Names may have any prefix, the same before all ("bert.",
+ * "0.auto_model."), and LayerNorm's parameters TensorFlow's names gamma and beta; what the file holds beyond that goes to the log in one
  * line. */
 bool gf_weights_read_encoder(gf_model *m, const char *path, const gf_log *log, gf_err *e);
 /* All parameters of all heads. */
