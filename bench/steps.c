@@ -114,7 +114,7 @@ static bool open_run(bench *b, gf_err *e) {
     char *folder = o->random_base ? gf_io_make_temporary_folder(e) : NULL;
     bool ok = !o->random_base || (folder && fill_random_base(folder, o->model, e));
     ok = ok && make_recipe(b, folder ? folder : o->model, e) &&
-         gf_run_open(&b->run, &b->recipe, NULL, NULL, &(gf_log){0}, e);
+         gf_run_open(&b->run, &b->recipe, NULL, &(gf_log){0}, e);
     if (folder) gf_io_remove_tree(folder, NULL);
     gf_free(folder);
     return ok && gf_engine_start(&b->engine, (int)o->threads, e);

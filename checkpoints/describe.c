@@ -126,10 +126,10 @@ static bool describe_params(const gf_model *m, gf_text *out, gf_err *e) {
     return ok;
 }
 
-static bool describe_checkpoint(const char *path, bool has_state, gf_text *out, gf_err *e) {
+static bool describe_checkpoint(const char *path, gf_text *out, gf_err *e) {
     gf_model m = {0};
     char *state = NULL;
-    bool ok = gf_store_read(&m, path, NULL, has_state ? &state : NULL, e) &&
+    bool ok = gf_store_read(&m, path, NULL, &state, e) &&
               LINE(out, e, "kind", "graft checkpoint, format %d", GF_STORE_FORMAT) &&
               (!state || describe_number(state, "step", path, out, e)) &&
               describe_model(&m, out, e) && describe_params(&m, out, e);
@@ -140,19 +140,16 @@ static bool describe_checkpoint(const char *path, bool has_state, gf_text *out, 
 
 static bool describe_hdf5(const char *path, gf_text *out, gf_err *e) {
     gf_h5 h = gf_h5_open(path, e);
-    bool ours = gf_h5_has_attribute(&h, "/", "graft"), has_state = gf_h5_has(&h, "/", "state");
     int64_t n = gf_h5_members(&h, "/");
     char kind[320];
-    bool ok = h.ok;
-    if (ok && !ours) ok = LINE(out, e, "kind", "HDF5 file, %lld objects", (long long)n);
-    for (int64_t i = 0; ok && !ours && i < n; i++) {
+    bool ok = h.ok && LINE(out, e, "kind", "HDF5 file, %lld objects", (long long)n);
+    for (int64_t i = 0; ok && i < n; i++) {
         char *name = gf_h5_member(&h, "/", i);
         ok = name && gf_text_add(out, e, "  %-40s %s\n", name,
                                  gf_h5_kind(&h, "/", name, kind, sizeof kind));
         gf_free(name);
     }
-    ok = gf_h5_close(&h) && ok;
-    return ok && ours ? describe_checkpoint(path, has_state, out, e) : ok;
+    return gf_h5_close(&h) && ok;
 }
 
 static bool describe_phases(const char *path, gf_text *out, gf_err *e) {
@@ -208,6 +205,7 @@ static bool describe(const char *path, gf_text *out, gf_err *e) {
     switch (gf_place_find(path)) {
     case GF_PLACE_MODEL: return describe_folder(path, out, e);
     case GF_PLACE_RUN: return describe_run(path, out, e);
+    case GF_PLACE_CHECKPOINT: return describe_checkpoint(path, out, e);
     case GF_PLACE_HDF5: return describe_hdf5(path, out, e);
     case GF_PLACE_SAFETENSORS: return describe_safetensors(path, out, e);
     case GF_PLACE_NONE: break;

@@ -118,27 +118,15 @@ static bool may_replace(const char *path, gf_err *e) {
                    path);
 }
 
-/* Renames TMP to PATH; what was there waits as OLD until the new one is in place. */
-static bool exchange(const char *tmp, const char *path, const char *old, gf_err *e) {
-    bool had = gf_io_exists(path);
-    if (!gf_io_remove_tree(old, e)) return false;
-    if ((!had || gf_io_publish(path, old, e)) && gf_io_publish(tmp, path, e))
-        return gf_io_remove_tree(old, e);
-    if (had && !gf_io_exists(path)) gf_io_publish(old, path, NULL);
-    return false;
-}
-
 bool gf_folder_save(const gf_model *m, const char *path, gf_err *e) {
     size_t length = strlen(path);
-    char *whole, *tmp = NULL, *old = NULL;
+    char *whole, *tmp = NULL;
     bool ok = false;
     while (length > 1 && path[length - 1] == '/') length--;
-    if ((whole = gf_strndup(path, length, e)) && (tmp = gf_format(e, "%s.tmp", whole)) &&
-        (old = gf_format(e, "%s.old", whole)))
+    if ((whole = gf_strndup(path, length, e)) && (tmp = gf_format(e, "%s.tmp", whole)))
         ok = may_replace(whole, e) && gf_io_remove_tree(tmp, e) && write_all(m, tmp, e) &&
-             exchange(tmp, whole, old, e);
+             gf_io_exchange(tmp, whole, e) && gf_io_remove_tree(tmp, e); /* now the old one */
     if (!ok && tmp) gf_io_remove_tree(tmp, NULL);
-    gf_free(old);
     gf_free(tmp);
     gf_free(whole);
     return ok;

@@ -28,7 +28,7 @@ bool gf_folder_open(gf_model *m, const char *path, gf_open_what what, const gf_l
 bool gf_folder_holds(const char *folder, const char *name);
 
 /* Writes a sentence-transformers folder that also holds the heads. It is built as PATH.tmp and
- * renamed, so that PATH is never half a model; a model folder or an empty folder at PATH is
+ * exchanged with PATH, which is never half a model; a model folder or an empty folder at PATH is
  * replaced, anything else is left alone and an error. Equal models give equal bytes. */
 bool gf_folder_save(const gf_model *m, const char *path, gf_err *e);
 

@@ -1,6 +1,8 @@
 #include "checkpoints/h5.h"
 
+#include "checkpoints/h5_driver.h"
 #include "core/mem.h"
+#include "core/sha256.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,30 +44,45 @@ static hid_t file_list(hid_t kind) {
     return list;
 }
 
-gf_h5 gf_h5_create(const char *path, gf_err *e) {
+gf_h5 gf_h5_create(const char *path, int64_t user_block, gf_err *e) {
     gf_h5 h = {.file = -1, .path = path, .writing = true, .e = e};
     if (!(h.ok = start(e))) return h;
     hid_t create = file_list(H5P_FILE_CREATE), access = file_list(H5P_FILE_ACCESS);
-    if (create < 0 || access < 0 || (h.file = H5Fcreate(path, H5F_ACC_TRUNC, create, access)) < 0)
+    if (create < 0 || access < 0 || !gf_h5_use_file(access, e) ||
+        H5Pset_userblock(create, (hsize_t)user_block) < 0 ||
+        (h.file = H5Fcreate(path, H5F_ACC_TRUNC, create, access)) < 0)
         gf_h5_fail(&h, "/", NULL, "the file cannot be created");
     H5Pclose(create);
     H5Pclose(access);
     return h;
 }
 
-gf_h5 gf_h5_open(const char *path, gf_err *e) {
+gf_h5 gf_h5_open_bytes(const unsigned char *bytes, size_t size, const char *path, gf_err *e) {
     gf_h5 h = {.file = -1, .path = path, .e = e};
     if (!(h.ok = start(e))) return h;
     hid_t access = file_list(H5P_FILE_ACCESS);
-    if (access < 0 || (h.file = H5Fopen(path, H5F_ACC_RDONLY, access)) < 0)
+    if (access < 0 || !gf_h5_use_bytes(access, bytes, size) ||
+        (h.file = H5Fopen(path, H5F_ACC_RDONLY, access)) < 0)
         gf_h5_fail(&h, "/", NULL, "it cannot be opened as HDF5");
     H5Pclose(access);
     return h;
 }
 
+gf_h5 gf_h5_open(const char *path, gf_err *e) {
+    gf_map map = {0};
+    gf_h5 h = {.file = -1, .path = path, .e = e};
+    if (!gf_io_map(&map, path, e)) return h;
+    h = gf_h5_open_bytes(map.data, map.size, path, e);
+    h.map = map; /* h owns it now */
+    return h;
+}
+
+/* While a file is written, core/io's failures come to light here (see h5_driver.h). */
 bool gf_h5_close(gf_h5 *h) {
     if (h->file >= 0 && H5Fclose(h->file) < 0 && h->ok)
         gf_h5_fail(h, "/", NULL, "the file cannot be closed");
+    if (h->writing && h->e->code != GF_OK) h->ok = false;
+    gf_io_unmap(&h->map);
     h->file = -1;
     return h->ok;
 }
@@ -110,12 +127,6 @@ static hid_t make_space(const gf_shape *shape) {
     return H5Screate_simple(shape->n, dims, NULL);
 }
 
-void gf_h5_write_reals(gf_h5 *h, const char *group, const char *name, const gf_shape *shape,
-                       const gf_real *values) {
-    if (!h->ok) return;
-    write_dataset(h, group, name, make_space(shape), H5T_IEEE_F32LE, MEMORY_REAL, values);
-}
-
 /* A string type of so many bytes, the final 0 included. */
 static hid_t make_string(size_t size) {
     hid_t type = H5Tcopy(H5T_C_S1);
@@ -133,15 +144,16 @@ void gf_h5_write_text(gf_h5 *h, const char *group, const char *name, const char 
     H5Tclose(type);
 }
 
-static void write_attribute(gf_h5 *h, const char *group, const char *name, hid_t type, hid_t memory,
-                            const void *value) {
-    hid_t g = open_group(h, group), space = H5Screate(H5S_SCALAR), a = -1;
-    if (h->ok && space >= 0) a = H5Acreate2(g, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    if (h->ok && (a < 0 || H5Awrite(a, memory, value) < 0))
-        gf_h5_fail(h, group, name, "the attribute cannot be written");
+static void write_attribute(gf_h5 *h, const char *object, const char *name, hid_t type,
+                            hid_t memory, const void *value) {
+    hid_t space = H5Screate(H5S_SCALAR), a = -1;
+    if (space >= 0)
+        a = H5Acreate_by_name(h->file, object, name, type, space, H5P_DEFAULT, H5P_DEFAULT,
+                              H5P_DEFAULT);
+    if (a < 0 || H5Awrite(a, memory, value) < 0)
+        gf_h5_fail(h, object, name, "the attribute cannot be written");
     H5Aclose(a);
     H5Sclose(space);
-    H5Gclose(g);
 }
 
 void gf_h5_write_int(gf_h5 *h, const char *group, const char *name, int64_t value) {
@@ -154,6 +166,21 @@ void gf_h5_write_word(gf_h5 *h, const char *group, const char *name, const char 
     type = make_string(strlen(text) + 1);
     write_attribute(h, group, name, type, type, text);
     H5Tclose(type);
+}
+
+/* The digest of values as a file holds them, float32. */
+static void digest_of(const gf_shape *shape, const gf_real *values, char hex[GF_SHA256_HEX]) {
+    gf_sha256_of(values, (size_t)gf_shape_count(shape) * sizeof *values, hex);
+}
+
+void gf_h5_write_reals(gf_h5 *h, const char *group, const char *name, const gf_shape *shape,
+                       const gf_real *values) {
+    char hex[GF_SHA256_HEX], path[512];
+    if (!h->ok) return;
+    write_dataset(h, group, name, make_space(shape), H5T_IEEE_F32LE, MEMORY_REAL, values);
+    snprintf(path, sizeof path, "%s/%s", group, name);
+    digest_of(shape, values, hex);
+    if (h->ok) gf_h5_write_word(h, path, "sha256", hex);
 }
 
 bool gf_h5_has(gf_h5 *h, const char *group, const char *name) {
@@ -220,6 +247,18 @@ void gf_h5_read_reals(gf_h5 *h, const char *group, const char *name, const gf_sh
     H5Dclose(d);
 }
 
+bool gf_h5_has_digest(gf_h5 *h, const char *group, const char *name, const gf_shape *shape,
+                      const gf_real *values) {
+    char hex[GF_SHA256_HEX], path[512], *stored;
+    bool same;
+    snprintf(path, sizeof path, "%s/%s", group, name);
+    stored = gf_h5_read_word(h, path, "sha256");
+    digest_of(shape, values, hex);
+    same = stored && strcmp(stored, hex) == 0;
+    gf_free(stored);
+    return same;
+}
+
 /* Room for a string of the file's type, one 0 byte more included, and the type to read it with. */
 static char *make_text(gf_h5 *h, hid_t type, hid_t *memory) {
     size_t size = H5Tget_size(type);
@@ -261,11 +300,10 @@ char *gf_h5_read_text(gf_h5 *h, const char *group, const char *name) {
     return text;
 }
 
-static hid_t open_attribute(gf_h5 *h, const char *group, const char *name) {
-    hid_t g = open_group(h, group), a = -1;
-    if (h->ok && (H5Aexists(g, name) <= 0 || (a = H5Aopen(g, name, H5P_DEFAULT)) < 0))
-        gf_h5_fail(h, group, name, "the attribute is missing");
-    H5Gclose(g);
+static hid_t open_attribute(gf_h5 *h, const char *object, const char *name) {
+    hid_t a = -1;
+    if (h->ok && (a = H5Aopen_by_name(h->file, object, name, H5P_DEFAULT, H5P_DEFAULT)) < 0)
+        gf_h5_fail(h, object, name, "the attribute is missing");
     return a;
 }
 

@@ -11,6 +11,17 @@ static bool ends_with(const char *text, const char *end) {
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
+/* HDF5's signature at the file's start. */
+static bool is_hdf5(const char *path) {
+    static const char signature[8] = "\x89HDF\r\n\x1a\n";
+    char begin[sizeof signature];
+    gf_file *f = gf_io_is_file(path) ? gf_io_open(path, NULL) : NULL;
+    bool is = f && gf_io_read(f, begin, sizeof begin, NULL) == (int64_t)sizeof begin &&
+              memcmp(begin, signature, sizeof begin) == 0;
+    gf_io_close(f, NULL);
+    return is;
+}
+
 gf_place_kind gf_place_find(const char *path) {
     if (gf_io_is_folder(path)) {
         if (gf_folder_holds(path, "config.json") || gf_folder_holds(path, "modules.json"))
@@ -18,7 +29,8 @@ gf_place_kind gf_place_find(const char *path) {
         return gf_folder_holds(path, "recipe.json") ? GF_PLACE_RUN : GF_PLACE_NONE;
     }
     if (gf_io_exists(path) && ends_with(path, ".safetensors")) return GF_PLACE_SAFETENSORS;
-    return gf_store_is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;
+    if (gf_store_is_checkpoint(path)) return GF_PLACE_CHECKPOINT;
+    return is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;
 }
 
 static bool open_run(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
@@ -42,7 +54,9 @@ bool gf_model_open(gf_model *m, const char *path, const gf_log *log, gf_err *e) 
     switch (gf_place_find(path)) {
     case GF_PLACE_MODEL: return gf_folder_open(m, path, GF_OPEN_WEIGHTS, log, e);
     case GF_PLACE_RUN: return open_run(m, path, log, e);
-    case GF_PLACE_HDF5: return gf_store_read(m, path, NULL, NULL, e);
+    case GF_PLACE_CHECKPOINT: return gf_store_read(m, path, NULL, NULL, e);
+    case GF_PLACE_HDF5:
+        return gf_fail(e, GF_E_MODEL, "%s: it is an HDF5 file, but no checkpoint of graft", path);
     case GF_PLACE_SAFETENSORS:
         return gf_fail(e, GF_E_MODEL,
                        "%s: tensors alone are no model; give the folder that also holds "

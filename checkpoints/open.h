@@ -16,7 +16,8 @@ typedef enum gf_place_kind {
     GF_PLACE_NONE,
     GF_PLACE_MODEL,      /* a model folder */
     GF_PLACE_RUN,        /* a run folder */
-    GF_PLACE_HDF5,       /* a file that begins as HDF5 does */
+    GF_PLACE_CHECKPOINT, /* a checkpoint of graft, by its user block */
+    GF_PLACE_HDF5,       /* another file that begins as HDF5 does */
     GF_PLACE_SAFETENSORS /* a file of tensors */
 } gf_place_kind;
 

@@ -2,12 +2,18 @@
 
 #include "checkpoints/h5.h"
 #include "checkpoints/heads.h"
+#include "core/child.h"
 #include "core/json.h"
 #include "core/mem.h"
+#include "core/sha256.h"
 #include "core/version.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { BLOCK = 512 }; /* bytes of the HDF5 user block */
+
+static const char begin[] = "graft checkpoint "; /* of the user block, before the format */
 
 /* Writes a JSON value as a text dataset of /model and deletes it. */
 static void write_json(gf_h5 *h, const char *name, cJSON *j) {
@@ -72,7 +78,7 @@ static void write_moments(gf_h5 *h, const gf_model *m) {
 
 static bool write_file(const char *path, const gf_model *m, const char *recipe_json,
                        const char *state_json, gf_err *e) {
-    gf_h5 h = gf_h5_create(path, e);
+    gf_h5 h = gf_h5_create(path, BLOCK, e);
     gf_h5_write_int(&h, "/", "format", GF_STORE_FORMAT);
     gf_h5_write_word(&h, "/", "graft", GF_VERSION);
     if (h.ok) write_model(&h, m);
@@ -83,13 +89,66 @@ static bool write_file(const char *path, const gf_model *m, const char *recipe_j
     return gf_h5_close(&h);
 }
 
-bool gf_store_write(const char *path, const gf_model *m, const char *recipe_json,
+/* The user block that belongs to a file's bytes: it says their number and digest, and has no byte
+ * that is free to be another. */
+static void make_block(char block[BLOCK], const unsigned char *bytes, size_t size) {
+    char hex[GF_SHA256_HEX];
+    memset(block, 0, BLOCK);
+    gf_sha256_of(bytes + BLOCK, size - BLOCK, hex);
+    snprintf(block, BLOCK, "%s%d\nsha256 %s\nbytes %zu\n", begin, GF_STORE_FORMAT, hex, size);
+}
+
+static bool stamp(const char *path, gf_err *e) {
+    char block[BLOCK];
+    gf_map map = {0};
+    gf_file *f = NULL;
+    bool ok = gf_io_map(&map, path, e);
+    if (ok && map.size < BLOCK)
+        ok = gf_fail(e, GF_E_IO, "%s: it was cut short while it was written", path);
+    if (ok) make_block(block, map.data, map.size);
+    ok = ok && (f = gf_io_open_random(path, false, e)) && gf_io_write_at(f, 0, block, BLOCK, e);
+    ok = gf_io_close(f, e) && ok;
+    gf_io_unmap(&map);
+    return ok;
+}
+
+bool gf_store_write(const char *path, const char *also, const gf_model *m, const char *recipe_json,
                     const char *state_json, gf_err *e) {
-    char *tmp = gf_format(e, "%s.tmp", path);
-    bool ok = tmp && write_file(tmp, m, recipe_json, state_json, e) && gf_io_publish(tmp, path, e);
+    gf_err unheard = {0}; /* writing tells a failure by the gf_err alone (h5_driver.h) */
+    char *tmp = gf_format(e ? e : (e = &unheard), "%s.tmp", path);
+    bool ok = tmp && write_file(tmp, m, recipe_json, state_json, e) && stamp(tmp, e) &&
+              (!also || gf_io_link(tmp, also, e)) && gf_io_publish(tmp, path, e);
     if (!ok && tmp) gf_io_remove(tmp, NULL);
     gf_free(tmp);
     return ok;
+}
+
+/* ---- reading ---- */
+
+static bool begins(const unsigned char *bytes, size_t size) {
+    return size >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
+}
+
+/* GF_E_MODEL for what is no checkpoint, GF_E_VERIFY for one whose bytes are not those written. */
+static bool check_digest(const unsigned char *bytes, size_t size, const char *path, gf_err *e) {
+    char block[BLOCK];
+    if (!begins(bytes, size))
+        return gf_fail(e, GF_E_MODEL, "%s: it is no checkpoint of graft: its user block is missing",
+                       path);
+    if (size <= BLOCK)
+        return gf_fail(e, GF_E_VERIFY,
+                       "%s: it is cut short after %zu bytes; use another checkpoint", path, size);
+    make_block(block, bytes, size);
+    if (memcmp(block, bytes, BLOCK) == 0) return true;
+    if (memcmp(block, bytes, strcspn(block, "\n")) != 0)
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: its format is not this graft's %d; use the graft that wrote it", path,
+                       GF_STORE_FORMAT);
+    return gf_fail(
+        e, GF_E_VERIFY,
+        "%s: its %zu bytes do not have the SHA-256 that was stamped on them; the file is "
+        "damaged, use another checkpoint",
+        path, size);
 }
 
 static void check_format(gf_h5 *h) {
@@ -197,16 +256,16 @@ static void read_moments(gf_h5 *h, gf_model *m) {
     }
 }
 
-bool gf_store_read(gf_model *m, const char *path, char **recipe_json, char **state_json,
-                   gf_err *e) {
+static bool read_checked(gf_model *m, const gf_map *map, const char *path, char **recipe_json,
+                         char **state_json, gf_err *e) {
     char *recipe = NULL, *state = NULL;
-    gf_h5 h = gf_h5_open(path, e);
+    gf_h5 h = gf_h5_open_bytes(map->data, map->size, path, e);
     check_format(&h);
     read_model(&h, m);
     read_params(&h, m);
     read_moments(&h, m);
-    if (recipe_json) recipe = gf_h5_read_text(&h, "/", "recipe");
-    if (state_json) state = gf_h5_read_text(&h, "/", "state");
+    if (recipe_json && gf_h5_has(&h, "/", "recipe")) recipe = gf_h5_read_text(&h, "/", "recipe");
+    if (state_json && gf_h5_has(&h, "/", "state")) state = gf_h5_read_text(&h, "/", "state");
     if (gf_h5_close(&h)) {
         if (recipe_json) *recipe_json = recipe, recipe = NULL; /* the caller owns them now */
         if (state_json) *state_json = state, state = NULL;
@@ -216,12 +275,97 @@ bool gf_store_read(gf_model *m, const char *path, char **recipe_json, char **sta
     return h.ok;
 }
 
-bool gf_store_is_hdf5(const char *path) {
-    static const char signature[8] = "\x89HDF\r\n\x1a\n";
-    char begin[sizeof signature];
-    gf_file *f = gf_io_open(path, NULL);
-    bool is = f && gf_io_read(f, begin, sizeof begin, NULL) == (int64_t)sizeof begin &&
-              memcmp(begin, signature, sizeof begin) == 0;
+bool gf_store_read(gf_model *m, const char *path, char **recipe_json, char **state_json,
+                   gf_err *e) {
+    gf_map map = {0};
+    bool ok = gf_io_map(&map, path, e) && check_digest(map.data, map.size, path, e) &&
+              read_checked(m, &map, path, recipe_json, state_json, e);
+    gf_io_unmap(&map);
+    return ok;
+}
+
+bool gf_store_read_texts(const char *path, char **recipe_json, char **state_json, gf_err *e) {
+    gf_map map = {0};
+    bool ok = gf_io_map(&map, path, e) && check_digest(map.data, map.size, path, e);
+    if (ok) {
+        gf_h5 h = gf_h5_open_bytes(map.data, map.size, path, e);
+        *recipe_json = gf_h5_read_text(&h, "/", "recipe");
+        *state_json = gf_h5_read_text(&h, "/", "state");
+        ok = gf_h5_close(&h);
+    }
+    gf_io_unmap(&map);
+    return ok;
+}
+
+bool gf_store_is_whole(const char *path, gf_err *e) {
+    gf_map map = {0};
+    bool ok = gf_io_map(&map, path, e) && check_digest(map.data, map.size, path, e);
+    gf_io_unmap(&map);
+    return ok;
+}
+
+int64_t gf_store_size(const gf_model *m) {
+    int64_t bytes = 4 << 20; /* tokenizer, recipe, the file's own */
+    for (int64_t i = 0; i < m->params.count; i++) {
+        const gf_param *p = m->params.items[i];
+        bytes += gf_param_count(p) * (int64_t)sizeof(float) * (p->moment1 ? 3 : 1) + 4096;
+    }
+    return bytes;
+}
+
+bool gf_store_is_checkpoint(const char *path) {
+    unsigned char bytes[sizeof begin];
+    gf_file *f = gf_io_is_file(path) ? gf_io_open(path, NULL) : NULL;
+    int64_t n = f ? gf_io_read(f, bytes, sizeof bytes, NULL) : -1;
     gf_io_close(f, NULL);
-    return is;
+    return n > 0 && begins(bytes, (size_t)n);
+}
+
+/* ---- where a damaged file is damaged ---- */
+
+typedef struct place {
+    const char *path;
+    const gf_map *map;
+} place;
+
+/* The first tensor of a group that cannot be read or has another digest; false with its name. */
+static bool check_tensors(gf_h5 *h, const gf_model *m, gf_err *e) {
+    for (int64_t i = 0; i < m->params.count; i++) {
+        const gf_param *p = m->params.items[i];
+        char group[256];
+        bool ok = gf_h5_has_digest(h, "/params", p->name, &p->shape, p->value);
+        moments_of(p, group);
+        if (ok && p->moment1)
+            ok = gf_h5_has_digest(h, group, "m", &p->shape, p->moment1) &&
+                 gf_h5_has_digest(h, group, "v", &p->shape, p->moment2);
+        if (!ok) return gf_fail(e, GF_E_VERIFY, "the damage is in %s", p->name);
+    }
+    return gf_fail(e, GF_E_VERIFY, "every tensor is as it was written; the damage is elsewhere");
+}
+
+/* In a process of its own: libhdf5 can crash on what it finds. */
+static bool find_damage(void *context, gf_err *e) {
+    const place *at = context;
+    gf_err found = {0};
+    gf_model m = {0};
+    if (!read_checked(&m, at->map, at->path, NULL, NULL, &found))
+        return gf_fail(e, GF_E_VERIFY, "the damage keeps it from being read: %s", found.text);
+    gf_h5 h = gf_h5_open_bytes(at->map->data, at->map->size, at->path, &found);
+    check_tensors(&h, &m, e);
+    return false;
+}
+
+bool gf_store_verify(const char *path, gf_err *e) {
+    gf_map map = {0};
+    gf_err digest = {0}, damage = {0};
+    gf_child child = {0};
+    place at = {path, &map};
+    bool ok = gf_io_map(&map, path, e);
+    if (ok && !check_digest(map.data, map.size, path, &digest)) {
+        ok = digest.code == GF_E_VERIFY && gf_child_start(&child, find_damage, &at, &damage) &&
+             gf_child_wait(&child, "libhdf5 cannot read it", &damage);
+        gf_fail(e, digest.code, damage.text[0] ? "%s (%s)" : "%s", digest.text, damage.text);
+    }
+    gf_io_unmap(&map);
+    return ok;
 }

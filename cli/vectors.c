@@ -87,14 +87,14 @@ static bool add_npy(gf_vectors *v, int64_t rows, const gf_real *x, gf_err *e) {
 static bool end_npy(gf_vectors *v, gf_err *e) {
     char header[NPY_HEADER + 1];
     if (!make_npy_header(v, header, e)) return false;
-    if (v->path) return gf_io_rewrite(v->file, 0, header, NPY_HEADER, e);
+    if (v->path) return gf_io_write_at(v->file, 0, header, NPY_HEADER, e);
     return gf_io_write(v->file, header, NPY_HEADER, e) && write_text(v, e);
 }
 
 /* ---- HDF5 ---- */
 
 static bool start_h5(gf_vectors *v, gf_err *e) {
-    v->h5 = gf_h5_create(v->written, e);
+    v->h5 = gf_h5_create(v->written, 0, e);
     v->h5_rows = gf_h5_rows_create(&v->h5, "embeddings", v->width);
     return v->h5.ok;
 }

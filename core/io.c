@@ -1,5 +1,7 @@
+#define _GNU_SOURCE /* renameat2 */
 #include "core/io.h"
 
+#include "core/io_fault.h"
 #include "core/mem.h"
 
 #include <dirent.h>
@@ -7,12 +9,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BUFFER = 1 << 16 };
@@ -21,36 +25,10 @@ struct gf_file {
     int fd;
     bool standard; /* stdin or stdout: not ours to close */
     size_t used;   /* bytes waiting in the buffer (writing only) */
+    int64_t at;    /* where in the file the next bytes written in order go */
     char *path;
     char buffer[BUFFER];
 };
-
-/* Fault injection: process-wide because the disk is. */
-static struct {
-    atomic_llong calls, fail_in;
-    atomic_int kind;
-    atomic_bool fired;
-} disk;
-
-/* True when this call must fail; errno is then set. A short read or write is the caller's to act
- * out; any other call fails with EIO then. */
-static bool fault_hits(void) {
-    long long left = atomic_load(&disk.fail_in);
-    atomic_fetch_add(&disk.calls, 1);
-    if (left == 0 || atomic_fetch_sub(&disk.fail_in, 1) != 1) return false;
-    atomic_store(&disk.fired, true);
-    errno = atomic_load(&disk.kind) == GF_FAULT_ENOSPC ? ENOSPC : EIO;
-    return true;
-}
-
-void gf_io_fail_at(int64_t k, gf_io_fault kind) {
-    atomic_store(&disk.kind, (int)kind);
-    atomic_store(&disk.fired, false);
-    atomic_store(&disk.fail_in, k);
-}
-
-bool gf_io_fault_fired(void) { return atomic_load(&disk.fired); }
-int64_t gf_io_calls(void) { return atomic_load(&disk.calls); }
 
 static bool cannot_read(gf_err *e, const char *path) {
     return gf_fail(e, GF_E_MODEL, "%s: cannot read it: %s; check the path and its permissions",
@@ -73,13 +51,14 @@ static gf_file *open_file(const char *path, int flags, int standard_fd, gf_err *
         goto fail;
     if (standard)
         f->fd = standard_fd;
-    else if (fault_hits() || (f->fd = open(path, flags | O_CLOEXEC, 0666)) < 0) {
+    else if (gf_io_fault_hits() || (f->fd = open(path, flags | O_CLOEXEC, 0666)) < 0) {
         if (reading)
             cannot_read(e, path);
         else
             cannot_write(e, path);
         goto fail;
-    }
+    } else if (flags & O_CREAT && !(flags & O_APPEND))
+        gf_io_note(GF_IO_CREATE, path, NULL, 0, NULL, 0);
     return f;
 fail:
     gf_free(f->path);
@@ -99,8 +78,12 @@ gf_file *gf_io_append(const char *path, gf_err *e) {
     return open_file(path, O_WRONLY | O_CREAT | O_APPEND, -1, e);
 }
 
+gf_file *gf_io_open_random(const char *path, bool create, gf_err *e) {
+    return open_file(path, O_RDWR | (create ? O_CREAT | O_TRUNC : 0), -1, e);
+}
+
 int64_t gf_io_read(gf_file *f, void *buffer, size_t size, gf_err *e) {
-    bool fault = fault_hits(), cut = fault && atomic_load(&disk.kind) == GF_FAULT_SHORT;
+    bool fault = gf_io_fault_hits(), cut = fault && gf_io_fault_kind() == GF_FAULT_SHORT;
     ssize_t n = -1;
     if (!fault || cut) do
             n = read(f->fd, buffer, cut ? (size + 1) / 2 : size);
@@ -114,13 +97,15 @@ static bool write_out(gf_file *f, const char *bytes, size_t size, gf_err *e) {
     while (size > 0) {
         size_t wanted = size;
         ssize_t n;
-        if (fault_hits()) {
-            if (atomic_load(&disk.kind) != GF_FAULT_SHORT) return cannot_write(e, f->path);
+        if (gf_io_fault_hits()) {
+            if (gf_io_fault_kind() != GF_FAULT_SHORT) return cannot_write(e, f->path);
             wanted = (size + 1) / 2;
         }
         n = write(f->fd, bytes, wanted);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return cannot_write(e, f->path);
+        gf_io_note(GF_IO_WRITE, f->path, NULL, f->at, bytes, (size_t)n);
+        f->at += n;
         bytes += n;
         size -= (size_t)n;
     }
@@ -133,17 +118,45 @@ bool gf_io_flush(gf_file *f, gf_err *e) {
     return write_out(f, f->buffer, used, e);
 }
 
-bool gf_io_rewrite(gf_file *f, int64_t offset, const void *bytes, size_t size, gf_err *e) {
+bool gf_io_write_at(gf_file *f, int64_t offset, const void *bytes, size_t size, gf_err *e) {
     const char *p = bytes;
     if (!gf_io_flush(f, e)) return false;
     while (size > 0) {
-        ssize_t n = fault_hits() ? -1 : pwrite(f->fd, p, size, (off_t)offset);
+        bool fault = gf_io_fault_hits(), cut = fault && gf_io_fault_kind() == GF_FAULT_SHORT;
+        ssize_t n =
+            fault && !cut ? -1 : pwrite(f->fd, p, cut ? (size + 1) / 2 : size, (off_t)offset);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return cannot_write(e, f->path);
+        gf_io_note(GF_IO_WRITE, f->path, NULL, offset, p, (size_t)n);
         p += n;
         offset += n;
         size -= (size_t)n;
     }
+    return true;
+}
+
+bool gf_io_read_at(gf_file *f, int64_t offset, void *bytes, size_t size, gf_err *e) {
+    char *p = bytes;
+    if (!gf_io_flush(f, e)) return false;
+    while (size > 0) {
+        ssize_t n = gf_io_fault_hits() ? -1 : pread(f->fd, p, size, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return cannot_read(e, f->path);
+        if (n == 0) {
+            memset(p, 0, size);
+            return true;
+        }
+        p += n;
+        offset += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+bool gf_io_resize(gf_file *f, int64_t size, gf_err *e) {
+    if (!gf_io_flush(f, e)) return false;
+    if (gf_io_fault_hits() || ftruncate(f->fd, (off_t)size) != 0) return cannot_write(e, f->path);
+    gf_io_note(GF_IO_TRUNCATE, f->path, NULL, size, NULL, 0);
     return true;
 }
 
@@ -177,7 +190,8 @@ bool gf_io_printf(gf_file *f, gf_err *e, const char *format, ...) {
 
 bool gf_io_sync(gf_file *f, gf_err *e) {
     if (!gf_io_flush(f, e)) return false;
-    if (fault_hits() || fsync(f->fd) != 0) return cannot_write(e, f->path);
+    if (gf_io_fault_hits() || fsync(f->fd) != 0) return cannot_write(e, f->path);
+    gf_io_note(GF_IO_SYNC, f->path, NULL, 0, NULL, 0);
     return true;
 }
 
@@ -185,7 +199,8 @@ bool gf_io_close(gf_file *f, gf_err *e) {
     bool ok = true;
     if (!f) return true;
     if (f->used) ok = gf_io_flush(f, e);
-    if (!f->standard && (close(f->fd) != 0 || fault_hits()) && ok) ok = cannot_write(e, f->path);
+    if (!f->standard && (close(f->fd) != 0 || gf_io_fault_hits()) && ok)
+        ok = cannot_write(e, f->path);
     gf_free(f->path);
     gf_free(f);
     return ok;
@@ -221,15 +236,15 @@ bool gf_io_map(gf_map *map, const char *path, gf_err *e) {
     struct stat st;
     void *data = NULL;
     bool ok = false;
-    int fd = fault_hits() ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    int fd = gf_io_fault_hits() ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return cannot_read(e, path);
-    if (fault_hits() || fstat(fd, &st) != 0)
+    if (gf_io_fault_hits() || fstat(fd, &st) != 0)
         cannot_read(e, path);
     else if (!S_ISREG(st.st_mode))
         gf_fail(e, GF_E_MODEL, "%s: it is not a regular file", path);
     else if (st.st_size == 0)
         gf_fail(e, GF_E_MODEL, "%s: it is empty", path);
-    else if (fault_hits() ||
+    else if (gf_io_fault_hits() ||
              (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
         cannot_read(e, path);
     else {
@@ -247,20 +262,35 @@ void gf_io_unmap(gf_map *map) {
 }
 
 static bool sync_path(const char *path, int flags, gf_err *e) {
-    int fd = fault_hits() ? -1 : open(path, flags | O_CLOEXEC);
-    bool ok = fd >= 0 && !fault_hits() && fsync(fd) == 0;
+    int fd = gf_io_fault_hits() ? -1 : open(path, flags | O_CLOEXEC);
+    bool ok = fd >= 0 && !gf_io_fault_hits() && fsync(fd) == 0;
     if (!ok) cannot_write(e, path);
+    if (ok) gf_io_note(GF_IO_SYNC, path, NULL, 0, NULL, 0);
     if (fd >= 0) close(fd);
     return ok;
 }
 
-bool gf_io_publish(const char *tmp, const char *path, gf_err *e) {
+static bool sync_folder_of(const char *path, gf_err *e) {
     char *folder = gf_io_folder_of(path, e);
-    bool ok = folder && sync_path(tmp, O_RDONLY, e);
-    if (ok && (fault_hits() || rename(tmp, path) != 0)) ok = cannot_write(e, path);
-    ok = ok && sync_path(folder, O_RDONLY | O_DIRECTORY, e);
+    bool ok = folder && sync_path(folder, O_RDONLY | O_DIRECTORY, e);
     gf_free(folder);
     return ok;
+}
+
+bool gf_io_publish(const char *tmp, const char *path, gf_err *e) {
+    if (!sync_path(tmp, O_RDONLY, e)) return false;
+    if (gf_io_fault_hits() || rename(tmp, path) != 0) return cannot_write(e, path);
+    gf_io_note(GF_IO_RENAME, tmp, path, 0, NULL, 0);
+    return sync_folder_of(path, e);
+}
+
+bool gf_io_exchange(const char *tmp, const char *path, gf_err *e) {
+    if (!gf_io_exists(path)) return gf_io_publish(tmp, path, e);
+    if (!sync_path(tmp, O_RDONLY, e)) return false;
+    if (gf_io_fault_hits() || renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_EXCHANGE) != 0)
+        return cannot_write(e, path);
+    gf_io_note(GF_IO_EXCHANGE, tmp, path, 0, NULL, 0);
+    return sync_folder_of(path, e);
 }
 
 bool gf_io_replace_file(const char *path, const void *bytes, size_t size, gf_err *e) {
@@ -274,9 +304,8 @@ bool gf_io_replace_file(const char *path, const void *bytes, size_t size, gf_err
     return ok;
 }
 
-bool gf_io_copy(const char *from, const char *to, gf_err *e) {
-    char *tmp = gf_format(e, "%s.tmp", to);
-    gf_file *in = tmp ? gf_io_open(from, e) : NULL, *out = in ? gf_io_create(tmp, e) : NULL;
+static bool copy_file(const char *from, const char *to, gf_err *e) {
+    gf_file *in = gf_io_open(from, e), *out = in ? gf_io_create(to, e) : NULL;
     char *buffer = out ? gf_alloc(BUFFER, e) : NULL;
     int64_t n = 0;
     bool ok = buffer != NULL;
@@ -284,11 +313,61 @@ bool gf_io_copy(const char *from, const char *to, gf_err *e) {
         ok = n > 0 && gf_io_write(out, buffer, (size_t)n, e);
     gf_free(buffer);
     gf_io_close(in, NULL);
-    ok = gf_io_close(out, e) && ok;
-    ok = ok && gf_io_publish(tmp, to, e);
-    if (!ok && tmp) unlink(tmp);
+    return gf_io_close(out, e) && ok;
+}
+
+bool gf_io_link(const char *from, const char *path, gf_err *e) {
+    char *tmp = gf_format(e, "%s.tmp", path);
+    bool ok = tmp && gf_io_remove(tmp, e);
+    if (ok && !gf_io_fault_hits() && link(from, tmp) == 0)
+        gf_io_note(GF_IO_LINK, from, tmp, 0, NULL, 0);
+    else
+        ok = ok && copy_file(from, tmp, e);
+    ok = ok && gf_io_publish(tmp, path, e);
+    if (!ok && tmp) gf_io_remove(tmp, NULL);
     gf_free(tmp);
     return ok;
+}
+
+int64_t gf_io_free_space(const char *folder) {
+    struct statvfs s;
+    int64_t bytes;
+    if (statvfs(folder, &s) != 0) return -1;
+    return gf_mul_i64((int64_t)s.f_bavail, (int64_t)s.f_frsize, &bytes) ? bytes : INT64_MAX;
+}
+
+/* 1: locked and the file is still the one at this path; 0: another has it; -1: it cannot be. */
+static int try_lock(int fd, const char *path) {
+    struct stat mine, there;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? 0 : -1;
+    return fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino &&
+           mine.st_dev == there.st_dev;
+}
+
+bool gf_io_lock(gf_lock *lock, const char *path, double seconds, gf_err *e) {
+    const struct timespec pause = {0, 20000000};
+    for (double waited = 0;; waited += 0.02) {
+        int fd = gf_io_fault_hits() ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        int got = fd >= 0 ? try_lock(fd, path) : -1;
+        if (got == 1) {
+            lock->fd = fd;
+            return true;
+        }
+        if (got < 0) cannot_write(e, path);
+        if (fd >= 0) close(fd);
+        if (got < 0) return false;
+        if (waited >= seconds)
+            return gf_fail(e, GF_E_IO,
+                           "%s: another process works on this run; wait for its end, or "
+                           "choose another --output",
+                           path);
+        nanosleep(&pause, NULL);
+    }
+}
+
+void gf_io_unlock(gf_lock *lock) {
+    if (lock->fd) close(lock->fd);
+    lock->fd = 0;
 }
 
 bool gf_io_exists(const char *path) { return access(path, F_OK) == 0; }
@@ -306,7 +385,7 @@ bool gf_io_is_file(const char *path) {
 char *gf_io_make_temporary_folder(gf_err *e) {
     const char *parent = getenv("TMPDIR");
     char *path = gf_io_join(parent && *parent ? parent : "/tmp", "graft-XXXXXX", e);
-    if (path && (fault_hits() || !mkdtemp(path))) {
+    if (path && (gf_io_fault_hits() || !mkdtemp(path))) {
         cannot_write(e, path);
         gf_free(path);
         path = NULL;
@@ -320,7 +399,12 @@ bool gf_io_make_folder(const char *path, gf_err *e) {
     for (size_t i = 1, n = strlen(path); ok && i <= n; i++) { /* "a", "a/b", "a/b/c" */
         if (path[i] != '/' && path[i] != 0) continue;
         copy[i] = 0;
-        if ((fault_hits() || mkdir(copy, 0777) != 0) && errno != EEXIST) ok = cannot_write(e, copy);
+        if (gf_io_fault_hits())
+            ok = cannot_write(e, copy);
+        else if (mkdir(copy, 0777) == 0)
+            gf_io_note(GF_IO_MAKE_FOLDER, copy, NULL, 0, NULL, 0);
+        else if (errno != EEXIST)
+            ok = cannot_write(e, copy);
         copy[i] = path[i];
     }
     if (ok && !gf_io_is_folder(path))
@@ -330,7 +414,11 @@ bool gf_io_make_folder(const char *path, gf_err *e) {
 }
 
 bool gf_io_remove(const char *path, gf_err *e) {
-    if (fault_hits() || (unlink(path) != 0 && errno != ENOENT)) return cannot_write(e, path);
+    if (gf_io_fault_hits()) return cannot_write(e, path);
+    if (unlink(path) == 0)
+        gf_io_note(GF_IO_REMOVE, path, NULL, 0, NULL, 0);
+    else if (errno != ENOENT)
+        return cannot_write(e, path);
     return true;
 }
 
@@ -347,7 +435,8 @@ bool gf_io_remove_tree(const char *path, gf_err *e) {
         gf_free(child);
     }
     gf_io_free_names(names, count);
-    if (ok && (fault_hits() || rmdir(path) != 0)) ok = cannot_write(e, path);
+    if (ok && (gf_io_fault_hits() || rmdir(path) != 0)) ok = cannot_write(e, path);
+    if (ok) gf_io_note(GF_IO_REMOVE, path, NULL, 0, NULL, 0);
     return ok;
 }
 
@@ -356,7 +445,7 @@ static int by_bytes(const void *a, const void *b) {
 }
 
 char **gf_io_list(const char *path, int64_t *count, gf_err *e) {
-    DIR *folder = fault_hits() ? NULL : opendir(path);
+    DIR *folder = gf_io_fault_hits() ? NULL : opendir(path);
     char **names = NULL;
     int64_t n = 0, capacity = 0;
     bool ok = folder != NULL;

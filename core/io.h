@@ -9,7 +9,8 @@
  * rename)
  *
  * Errors name the path and the system's reason; a file that cannot be read is GF_E_MODEL, one that
- * cannot be written GF_E_IO. Tests can make the k-th call fail with EIO or ENOSPC, or be cut short.
+ * cannot be written GF_E_IO. Tests can make the k-th call fail
+ * (core/io_fault.h).
  * "-" is standard input or output where gf_io_open and gf_io_create say so. */
 #ifndef GF_CORE_IO_H
 #define GF_CORE_IO_H
@@ -28,6 +29,8 @@ gf_file *gf_io_open(const char *path, gf_err *e);
 gf_file *gf_io_create(const char *path, gf_err *e);
 /* Opens for writing at the end, creating it if need be. */
 gf_file *gf_io_append(const char *path, gf_err *e);
+/* Opens for reading and writing at any place; `create` makes a new, empty file. */
+gf_file *gf_io_open_random(const char *path, bool create, gf_err *e);
 /* Reads up to `size` bytes; the count, 0 at the end, -1 on failure. */
 int64_t gf_io_read(gf_file *f, void *buffer, size_t size, gf_err *e);
 /* Buffered; all bytes or false. */
@@ -35,8 +38,12 @@ bool gf_io_write(gf_file *f, const void *bytes, size_t size, gf_err *e);
 bool gf_io_printf(gf_file *f, gf_err *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool gf_io_flush(gf_file *f, gf_err *e);
-/* Writes over bytes that were written before, `offset` from the file's start; not on a pipe. */
-bool gf_io_rewrite(gf_file *f, int64_t offset, const void *bytes, size_t size, gf_err *e);
+/* Writes at `offset` from the file's start; not on a pipe. */
+bool gf_io_write_at(gf_file *f, int64_t offset, const void *bytes, size_t size, gf_err *e);
+/* Reads exactly `size` bytes; those behind the file's end are 0. */
+bool gf_io_read_at(gf_file *f, int64_t offset, void *bytes, size_t size, gf_err *e);
+/* Cuts or extends the file. */
+bool gf_io_resize(gf_file *f, int64_t size, gf_err *e);
 /* Flushes and syncs to the disk. A failed sync is never tried again: the data may be gone. */
 bool gf_io_sync(gf_file *f, gf_err *e);
 /* Flushes and closes; always releases f. NULL is allowed. */
@@ -59,8 +66,24 @@ void gf_io_unmap(gf_map *map);
 bool gf_io_replace_file(const char *path, const void *bytes, size_t size, gf_err *e);
 /* Publishes an already written TMP as PATH the same way: sync, rename, sync of the folder. */
 bool gf_io_publish(const char *tmp, const char *path, gf_err *e);
-/* Copies a file byte for byte, published like gf_io_replace_file(). */
-bool gf_io_copy(const char *from, const char *to, gf_err *e);
+/* Exchanges TMP with PATH in one step, or renames it where PATH does not exist; syncs the folder. */
+bool gf_io_exchange(const char *tmp, const char *path, gf_err *e);
+/* Makes PATH a further name of FROM, replacing what was there in one step; a copy where the file
+ * system has no hard links. */
+bool gf_io_link(const char *from, const char *path, gf_err *e);
+/* Bytes that may still be written below this folder; -1 when that is not known. */
+int64_t gf_io_free_space(const char *folder);
+
+/* A lock that other processes see, until it is released or the process ends. Forked children hold
+ * it too. */
+typedef struct gf_lock {
+    int fd; /* 0: none */
+} gf_lock;
+
+/* Waits up to `seconds` for the lock file at PATH, which is made if need be and stays. Fails with
+ * GF_E_IO when another process has it. */
+bool gf_io_lock(gf_lock *lock, const char *path, double seconds, gf_err *e);
+void gf_io_unlock(gf_lock *lock);
 
 bool gf_io_exists(const char *path);
 bool gf_io_is_folder(const char *path);
@@ -84,13 +107,5 @@ char *gf_io_join(const char *folder, const char *name, gf_err *e);
 char *gf_io_absolute(const char *path, gf_err *e);
 /* The part of a path before its last '/', "." if none. Free with gf_free(). */
 char *gf_io_folder_of(const char *path, gf_err *e);
-
-typedef enum gf_io_fault { GF_FAULT_EIO, GF_FAULT_ENOSPC, GF_FAULT_SHORT } gf_io_fault;
-
-/* Makes the k-th call of the system from now (1 is the next) fail this way, once; 0 disarms. */
-void gf_io_fail_at(int64_t k, gf_io_fault kind);
-bool gf_io_fault_fired(void);
-/* Calls of the system made so far. */
-int64_t gf_io_calls(void);
 
 #endif

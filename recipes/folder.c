@@ -2,6 +2,7 @@
 
 #include "checkpoints/store.h"
 #include "core/mem.h"
+#include "recipes/saver.h"
 #include "core/text.h"
 
 #include <stdlib.h>
@@ -24,6 +25,9 @@ static char *without_places(cJSON *j, gf_err *e) {
     }
     return gf_json_print(j, e);
 }
+
+/* Seconds to wait for a lock: a killed run's last save may still hold it. */
+static const double PATIENCE = 2;
 
 static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
     cJSON *j;
@@ -85,14 +89,43 @@ static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
         path);
 }
 
+/* Locks the folder's file "lock", which stays. */
+static bool lock_folder(gf_lock *lock, const char *folder, gf_err *e) {
+    char *path = gf_io_join(folder, "lock", e);
+    bool ok = path && gf_io_lock(lock, path, PATIENCE, e);
+    gf_free(path);
+    return ok;
+}
+
+/* A run that is replaced is locked until the new one is: it may still be running. */
+static bool lock_old(gf_lock *lock, const gf_recipe *recipe, bool force, gf_err *e) {
+    char *file = force ? gf_io_join(recipe->output, "recipe.json", e) : NULL;
+    bool ok = !force || (file && (!gf_io_exists(file) || lock_folder(lock, recipe->output, e)));
+    gf_free(file);
+    return ok;
+}
+
 bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force, gf_err *e) {
-    return name_parts(f, recipe, e) && make_way(recipe, force, e) &&
-           gf_io_make_folder(f->checkpoints, e) &&
-           gf_run_folder_write(f, "recipe.json", f->recipe, e) && open_log(f, e);
+    gf_lock old = {0};
+    bool ok = name_parts(f, recipe, e) && lock_old(&old, recipe, force, e) &&
+              make_way(recipe, force, e) && gf_io_make_folder(f->checkpoints, e) &&
+              lock_folder(&f->lock, f->path, e) &&
+              gf_run_folder_write(f, "recipe.json", f->recipe, e) && open_log(f, e);
+    gf_io_unlock(&old);
+    return ok;
+}
+
+bool gf_run_folder_lock(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
+    if (!gf_io_is_folder(recipe->output))
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: there is no run to go on with; check the path, or train anew",
+                       recipe->output);
+    return name_parts(f, recipe, e) && lock_folder(&f->lock, f->path, e);
 }
 
 void gf_run_folder_close(gf_run_folder *f) {
     gf_io_close(f->log, NULL);
+    gf_io_unlock(&f->lock);
     gf_free(f->path);
     gf_free(f->checkpoints);
     gf_free(f->best);
@@ -113,47 +146,6 @@ bool gf_run_folder_write(gf_run_folder *f, const char *name, const char *text, g
     char *path = gf_io_join(f->path, name, e);
     bool ok = path && gf_io_replace_file(path, text, strlen(text), e);
     gf_free(path);
-    return ok;
-}
-
-/* The step of "step-000000123.h5", -1 for another name. */
-static int64_t step_of(const char *name) {
-    char *end = NULL;
-    long long step;
-    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
-    step = strtoll(name + 5, &end, 10);
-    return strcmp(end, ".h5") == 0 ? step : -1;
-}
-
-/* Names of the checkpoints in a folder, oldest first: their digits make byte order their order. */
-static char **list_checkpoints(const char *folder, int64_t *count, gf_err *e) {
-    int64_t n = 0;
-    char **names = gf_io_list(folder, count, e);
-    for (int64_t i = 0; names && i < *count; i++) {
-        if (step_of(names[i]) >= 0)
-            names[n++] = names[i];
-        else
-            gf_free(names[i]);
-    }
-    if (names) *count = n;
-    return names;
-}
-
-/* Removes all but the newest `keep` up to `step`. Later ones are left from a run that went back
- * behind them, because the caller wanted that or because they did not read. */
-static bool prune(const gf_run_folder *f, int64_t keep, int64_t step, gf_err *e) {
-    int64_t count = 0, end;
-    char **names = list_checkpoints(f->checkpoints, &count, e);
-    bool ok = names != NULL;
-    for (end = count; ok && end > 0 && step_of(names[end - 1]) > step;) end--;
-    for (int64_t i = 0; ok && i < count; i++) {
-        char *path = NULL;
-        if (i >= end - keep && i < end) continue;
-        path = gf_io_join(f->checkpoints, names[i], e);
-        ok = path && gf_io_remove(path, e);
-        gf_free(path);
-    }
-    gf_io_free_names(names, count);
     return ok;
 }
 
@@ -186,68 +178,79 @@ static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
     return ok;
 }
 
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_recipe *recipe, const gf_progress *at,
-                          bool rewind, gf_err *e) {
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e) {
     char *log = NULL;
-    bool ok = name_parts(f, recipe, e) && remove_unfinished(f, e) &&
-              (!rewind || prune(f, INT64_MAX, at->step, e)) &&
+    bool ok = remove_unfinished(f, e) &&
+              (!rewind || gf_checkpoint_prune(f->checkpoints, INT64_MAX, at->step, e)) &&
               (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
               open_log(f, e);
     gf_free(log);
     return ok;
 }
 
-static bool save_as(const gf_run_folder *f, const char *path, const gf_run *r,
-                    const gf_progress *at, gf_err *e) {
-    char *state = gf_progress_to_json(at, e);
-    bool ok = state && gf_store_write(path, &r->model, f->stored, state, e);
-    gf_free(state);
-    return ok;
+char *gf_run_folder_step_path(const gf_run_folder *f, int64_t step, gf_err *e) {
+    return gf_format(e, "%s/step-%09lld.h5", f->checkpoints, (long long)step);
 }
 
-bool gf_run_folder_save(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e) {
-    char *path = gf_format(e, "%s/step-%09lld.h5", f->checkpoints, (long long)at->step);
-    bool ok = path && save_as(f, path, r, at, e) && prune(f, r->recipe->keep, at->step, e);
-    gf_free(path);
-    return ok;
-}
-
-bool gf_run_folder_save_best(gf_run_folder *f, const gf_run *r, const gf_progress *at, gf_err *e) {
-    return save_as(f, f->best, r, at, e);
-}
-
-static bool is_readable(const char *path, const gf_log *log) {
-    gf_model m = {0};
-    gf_err why = {0};
-    bool ok = gf_store_read(&m, path, NULL, NULL, &why);
-    if (!ok)
-        gf_log_say(log, GF_LOG_WARNING, "skipped a checkpoint that does not read: %s", why.text);
-    gf_model_free(&m);
-    return ok;
-}
-
-char *gf_run_folder_newest(const char *folder, int64_t at_step, const gf_log *log, gf_err *e) {
+char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log *log, gf_err *e) {
     int64_t count = 0;
-    char *checkpoints = gf_io_join(folder, "checkpoints", e), *found = NULL;
-    char **names;
-    if (checkpoints && !gf_io_is_folder(checkpoints))
+    char *found = NULL, **names = NULL;
+    if (!gf_io_is_folder(f->checkpoints))
         gf_fail(e, GF_E_MODEL, "%s: there is no run to go on with; check the path, or train anew",
-                folder);
-    names = checkpoints ? list_checkpoints(checkpoints, &count, e) : NULL;
+                f->path);
+    else
+        names = gf_checkpoint_list(f->checkpoints, &count, e);
     for (int64_t i = count - 1; names && i >= 0 && !found; i--) {
-        if (at_step >= 0 && step_of(names[i]) != at_step) continue;
-        found = gf_io_join(checkpoints, names[i], e);
-        if (found && !is_readable(found, log)) {
-            gf_free(found);
-            found = NULL;
-        }
+        gf_err why = {0};
+        if (at_step >= 0 && gf_checkpoint_step(names[i]) != at_step) continue;
+        found = gf_io_join(f->checkpoints, names[i], e);
+        if (!found || gf_store_is_whole(found, &why)) continue;
+        gf_log_say(log, GF_LOG_WARNING, "skipped a checkpoint: %s", why.text);
+        gf_free(found);
+        found = NULL;
     }
     if (!found && at_step >= 0)
-        gf_fail(e, GF_E_MODEL, "%s: it has no readable checkpoint of step %lld", folder,
+        gf_fail(e, GF_E_MODEL, "%s: it has no whole checkpoint of step %lld", f->path,
                 (long long)at_step);
-    if (!found)
-        gf_fail(e, GF_E_MODEL, "%s: it has no readable checkpoint; start a new run", folder);
+    if (!found) gf_fail(e, GF_E_MODEL, "%s: it has no whole checkpoint; start a new run", f->path);
     gf_io_free_names(names, count);
-    gf_free(checkpoints);
     return found;
+}
+
+/* The step a whole best.h5 was saved at; -1 when there is none. */
+static int64_t step_of_best(const gf_run_folder *f) {
+    char *recipe = NULL, *state = NULL;
+    gf_err e = {0};
+    gf_progress at = {0};
+    cJSON *j = NULL;
+    int64_t step = -1;
+    if (gf_io_exists(f->best) && gf_store_read_texts(f->best, &recipe, &state, &e) &&
+        (j = gf_json_parse(state, strlen(state), f->best, 1, GF_E_MODEL, &e)) &&
+        gf_progress_read(&at, j, f->best, &e))
+        step = at.step;
+    cJSON_Delete(j);
+    gf_free(recipe);
+    gf_free(state);
+    return step;
+}
+
+bool gf_run_folder_check_best(gf_run_folder *f, gf_progress *at, bool same, const gf_log *log,
+                              gf_err *e) {
+    int64_t step = at->has_best ? step_of_best(f) : -1;
+    char *source = NULL;
+    bool ok;
+    if (!at->has_best || step == at->best_step) return true;
+    if (step > at->step && same) return true; /* it will be written again, as it is */
+    ok = (source = gf_run_folder_step_path(f, at->best_step, e)) != NULL;
+    if (ok && gf_io_exists(source) && gf_store_is_whole(source, NULL))
+        ok = gf_io_link(source, f->best, e);
+    else if (ok) {
+        gf_log_say(log, GF_LOG_WARNING,
+                   "%s: the best model so far, of step %lld, is lost; the best of what follows "
+                   "will count",
+                   f->best, (long long)at->best_step);
+        at->has_best = false;
+    }
+    gf_free(source);
+    return ok;
 }

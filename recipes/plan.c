@@ -191,17 +191,18 @@ static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
                              mebibytes(state), mebibytes(arena));
 }
 
-static bool add_disk(const planning *s, gf_text *out, gf_err *e) {
+static bool add_disk(const planning *s, gf_text *out, int64_t *disk, gf_err *e) {
     const gf_params *params = &s->run->model.params;
     int64_t weights = all_elements(params, false) * 4, moments = 0;
     for (int64_t i = 0; i < params->count; i++)
         if (s->born[i]) moments += gf_param_count(params->items[i]) * 8;
+    *disk = (s->run->recipe->keep + 2) * (weights + moments) + weights;
     return gf_text_add(
         out, e,
         "\ndisk     up to %.0f MiB: %lld checkpoints and the best of %.0f each, one more "
         "while saving, model/ of %.0f\n",
-        mebibytes((s->run->recipe->keep + 2) * (weights + moments) + weights),
-        (long long)s->run->recipe->keep, mebibytes(weights + moments), mebibytes(weights));
+        mebibytes(*disk), (long long)s->run->recipe->keep, mebibytes(weights + moments),
+        mebibytes(weights));
 }
 
 /* "1e-05 wd 0.01", or "-" for a frozen parameter. */
@@ -231,11 +232,11 @@ static bool add_table(const planning *s, gf_text *out, gf_err *e) {
     return ok && gf_text_add(out, e, "\n");
 }
 
-bool gf_run_plan(gf_run *r, gf_engine *n, gf_text *out, gf_err *e) {
+bool gf_run_plan(gf_run *r, gf_engine *n, gf_text *out, int64_t *disk, gf_err *e) {
     planning s;
     bool ok = planning_start(&s, r, n, e) && add_header(r, out, e);
     for (int64_t i = 0; ok && i < r->recipe->n_phases; i++) ok = add_phase(&s, i, out, e);
-    ok = ok && add_disk(&s, out, e) && add_table(&s, out, e);
+    ok = ok && add_disk(&s, out, disk, e) && add_table(&s, out, e);
     planning_end(&s);
     return ok;
 }

@@ -1,7 +1,5 @@
 #include "recipes/progress.h"
 
-#include "core/json.h"
-
 #include <stddef.h>
 #include <string.h>
 
@@ -17,7 +15,7 @@ static const struct {
 };
 enum { N_INTEGERS = sizeof integers / sizeof *integers };
 
-static bool add_fields(const gf_progress *p, cJSON *j, gf_err *e) {
+bool gf_progress_add(const gf_progress *p, cJSON *j, gf_err *e) {
     for (int i = 0; i < N_INTEGERS; i++)
         if (!gf_json_number(j, integers[i].key,
                             (double)*(const int64_t *)((const char *)p + integers[i].offset), e))
@@ -27,13 +25,6 @@ static bool add_fields(const gf_progress *p, cJSON *j, gf_err *e) {
            gf_json_number(j, "best_value", p->best_value, e);
 }
 
-char *gf_progress_to_json(const gf_progress *p, gf_err *e) {
-    cJSON *j = gf_json_object(NULL, NULL, e);
-    char *text = j && add_fields(p, j, e) ? gf_json_print(j, e) : NULL;
-    cJSON_Delete(j);
-    return text;
-}
-
 static const cJSON *find(const cJSON *j, const char *key, const char *where, gf_err *e) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(j, key);
     if (cJSON_IsNumber(item) || cJSON_IsBool(item)) return item;
@@ -41,7 +32,7 @@ static const cJSON *find(const cJSON *j, const char *key, const char *where, gf_
     return NULL;
 }
 
-static bool read_fields(gf_progress *p, const cJSON *j, const char *where, gf_err *e) {
+bool gf_progress_read(gf_progress *p, const cJSON *j, const char *where, gf_err *e) {
     const cJSON *over, *has, *value, *item;
     for (int i = 0; i < N_INTEGERS; i++) {
         if (!(item = find(j, integers[i].key, where, e))) return false;
@@ -55,11 +46,4 @@ static bool read_fields(gf_progress *p, const cJSON *j, const char *where, gf_er
     p->has_best = cJSON_IsTrue(has);
     p->best_value = value->valuedouble;
     return true;
-}
-
-bool gf_progress_from_json(gf_progress *p, const char *json, const char *where, gf_err *e) {
-    cJSON *j = gf_json_parse(json, strlen(json), where, 1, GF_E_MODEL, e);
-    bool ok = j && read_fields(p, j, where, e);
-    cJSON_Delete(j);
-    return ok;
 }

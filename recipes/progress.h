@@ -3,10 +3,7 @@
 #ifndef GF_RECIPES_PROGRESS_H
 #define GF_RECIPES_PROGRESS_H
 
-#include "core/err.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "core/json.h"
 
 typedef struct gf_progress {
     int64_t phase, epoch; /* indices, from 0 */
@@ -22,8 +19,8 @@ typedef struct gf_progress {
     int64_t stale;     /* evaluations of this phase without a new best */
 } gf_progress;
 
-/* JSON text, for the checkpoint; free with gf_free(). */
-char *gf_progress_to_json(const gf_progress *p, gf_err *e);
-bool gf_progress_from_json(gf_progress *p, const char *json, const char *where, gf_err *e);
+/* Adds the fields to a JSON object, and reads them from one; a missing one is GF_E_MODEL. */
+bool gf_progress_add(const gf_progress *p, cJSON *j, gf_err *e);
+bool gf_progress_read(gf_progress *p, const cJSON *j, const char *where, gf_err *e);
 
 #endif

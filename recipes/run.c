@@ -125,12 +125,12 @@ static bool read_data(gf_run *r, gf_dataset *d, const char *path, gf_err *e) {
                            r->model.max_length, e);
 }
 
-bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, char **state,
-                 const gf_log *log, gf_err *e) {
+bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, const gf_log *log,
+                 gf_err *e) {
     r->recipe = recipe;
     if (!read_labels(r, e)) return false;
     if (checkpoint) {
-        if (!gf_store_read(&r->model, checkpoint, NULL, state, e) || !apply_model_keys(r, e) ||
+        if (!gf_store_read(&r->model, checkpoint, NULL, NULL, e) || !apply_model_keys(r, e) ||
             !check_heads(r, checkpoint, e))
             return false;
     } else if (!make_model(r, log, e))

@@ -2,7 +2,7 @@
  * the data sets as token ids.
  *
  *     gf_run run = {0};
- *     if (!gf_run_open(&run, &recipe, NULL, NULL, log, e)) goto done;
+ *     if (!gf_run_open(&run, &recipe, NULL, log, e)) goto done;
  *     ...
  *     gf_run_close(&run);
  *
@@ -25,10 +25,9 @@ typedef struct gf_run {
 } gf_run;
 
 /* checkpoint NULL: the model is the recipe's base with new heads; else the model, its heads and the
- * optimizer's moments come from that HDF5 checkpoint, whose run state goes to *state (gf_free()).
- */
-bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, char **state,
-                 const gf_log *log, gf_err *e);
+ * optimizer's moments come from that HDF5 checkpoint. */
+bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, const gf_log *log,
+                 gf_err *e);
 void gf_run_close(gf_run *r);
 
 #endif

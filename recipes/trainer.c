@@ -4,8 +4,10 @@
 #include "checkpoints/store.h"
 #include "core/mem.h"
 #include "recipes/folder.h"
-#include "recipes/journal.h"
+#include "recipes/inputs.h"
 #include "recipes/plan.h"
+#include "recipes/saver.h"
+#include "recipes/state.h"
 
 #include <math.h>
 
@@ -22,7 +24,12 @@ typedef struct trainer {
     gf_update update;
     gf_metrics dev, before; /* the last two evaluations */
     int64_t *order;         /* [train.rows] rows of the present epoch */
-    int64_t saved_step;     /* of the newest checkpoint, -1 if none */
+    gf_saver saver;
+    gf_progress durable; /* what the checkpoints on the disk say of the best model */
+    cJSON *inputs;       /* digests of what the run reads */
+    bool is_best;        /* the model at hand is the best so far, and not yet saved */
+    int64_t saved_step;  /* of the newest checkpoint, saved or being saved, -1 if none */
+    int64_t sought_step; /* of the save under way */
     gf_tell tell;
 } trainer;
 
@@ -48,23 +55,84 @@ static bool is_better(const trainer *t, double value) {
     return t->recipe->select.higher_is_better ? value > t->at.best_value : value < t->at.best_value;
 }
 
-static bool keep_if_best(trainer *t, double value, bool *is_best, gf_err *e) {
+/* The save under way failed: the best model is the one that is on the disk. */
+static void forget_save(trainer *t) {
+    t->saved_step = -1;
+    t->at.has_best = t->durable.has_best;
+    t->at.best_step = t->durable.best_step;
+    t->at.best_value = t->durable.best_value;
+}
+
+/* Waits for the save under way; false with its failure. */
+static bool settle(trainer *t, gf_err *e) {
+    gf_progress tried = t->at;
+    if (!t->saver.path) return true;
+    if (!gf_saver_settle(&t->saver, e)) {
+        forget_save(t);
+        return false;
+    }
+    t->durable = tried;
+    return true;
+}
+
+static void warn(const trainer *t, const gf_err *why) {
+    gf_log_say(&t->o->log, GF_LOG_WARNING,
+               "step %lld was not saved: %s; training goes on and saves again later",
+               (long long)t->sought_step, why->text);
+}
+
+/* The same in mid-run, where a failure is a warning: the old checkpoints are as they were. */
+static void settle_or_warn(trainer *t) {
+    gf_err why = {0};
+    if (!settle(t, &why)) warn(t, &why);
+}
+
+static void keep_if_best(trainer *t, double value, bool *is_best) {
+    settle_or_warn(t); /* what is the best so far depends on it */
     *is_best = is_better(t, value);
     if (!*is_best) {
         t->at.stale++;
         t->at.phase_over = t->recipe->patience >= 0 && t->at.stale >= t->recipe->patience;
-        return true;
+        return;
     }
     t->at.has_best = true;
     t->at.best_step = t->at.step;
     t->at.best_value = value;
     t->at.stale = 0;
-    return gf_run_folder_save_best(&t->folder, &t->run, &t->at, e);
+    t->is_best = true;
 }
 
-static bool save(trainer *t, gf_err *e) {
-    t->saved_step = t->at.step;
-    return gf_run_folder_save(&t->folder, &t->run, &t->at, e);
+/* Starts a save of the run as it stands. */
+static bool start_save(trainer *t, gf_err *e) {
+    gf_save_job job = {.model = &t->run.model,
+                       .recipe_json = t->folder.stored,
+                       .also = t->is_best ? t->folder.best : NULL,
+                       .folder = t->folder.checkpoints,
+                       .keep = t->recipe->keep,
+                       .step = t->at.step};
+    char *state = gf_state_to_json(&(gf_state){&t->at, &t->journal, t->inputs}, t->recipe, e);
+    char *path = state ? gf_run_folder_step_path(&t->folder, t->at.step, e) : NULL;
+    bool ok;
+    job.state_json = state;
+    t->saved_step = t->sought_step = t->at.step;
+    t->is_best = false;
+    ok = path && gf_saver_start(&t->saver, path, &job, e);
+    if (!ok) forget_save(t);
+    gf_free(path);
+    gf_free(state);
+    return ok;
+}
+
+static void save(trainer *t) {
+    gf_err why = {0};
+    settle_or_warn(t);
+    if (!start_save(t, &why)) warn(t, &why);
+}
+
+/* The last save of a run: it is waited for, and its failure counts. */
+static bool save_now(trainer *t, gf_err *e) {
+    settle_or_warn(t);
+    return (t->at.step == t->saved_step || start_save(t, e)) && settle(t, e);
 }
 
 /* False with GF_E_SIGINT or GF_E_SIGTERM when the caller wants to stop; the run is saved. */
@@ -74,7 +142,7 @@ static bool go_on(trainer *t, gf_err *e) {
     if (t->at.step == 0)
         return gf_fail(e, code, "%s: interrupted before the first step; start again with --force",
                        t->folder.path);
-    if (t->at.step != t->saved_step && !save(t, e)) return false;
+    if (!save_now(t, e)) return false;
     return gf_fail(e, code, "%s: interrupted at step %lld and saved; go on with graft resume %s",
                    t->folder.path, (long long)t->at.step, t->folder.path);
 }
@@ -88,7 +156,10 @@ static bool tell_rows(void *context, int64_t done, int64_t all, gf_err *e) {
 
 static bool evaluate(trainer *t, gf_err *e) {
     gf_eval_view v = {.recipe = t->recipe, .phase = &t->phase, .at = &t->at};
-    if (!t->run.dev.rows) return keep_if_best(t, 0, &v.is_best, e);
+    if (!t->run.dev.rows) {
+        keep_if_best(t, 0, &v.is_best);
+        return true;
+    }
     gf_metrics_free(&t->before);
     t->before = t->dev;
     t->dev = (gf_metrics){0};
@@ -98,7 +169,7 @@ static bool evaluate(trainer *t, gf_err *e) {
     v.dev = &t->dev;
     v.before = t->before.n_tasks ? &t->before : NULL;
     v.value = select_value(t->recipe, &t->dev);
-    if (!keep_if_best(t, v.value, &v.is_best, e)) return false;
+    keep_if_best(t, v.value, &v.is_best);
     if (t->o->watch.evaluated) t->o->watch.evaluated(t->o->watch.context, &v);
     t->at.lines++;
     return gf_journal_write_eval(&t->folder, &v, e);
@@ -116,8 +187,9 @@ static bool step(trainer *t, gf_err *e) {
     if (t->o->watch.step) t->o->watch.step(t->o->watch.context, &v);
     t->at.lines += v.logged;
     if (v.logged && !gf_journal_write_step(&t->journal, &t->folder, &v, e)) return false;
-    if (t->recipe->save_every == 0 || t->at.step % t->recipe->save_every != 0) return true;
-    return save(t, e);
+    if (gf_saver_has_news(&t->saver)) settle_or_warn(t);
+    if (t->recipe->save_every && t->at.step % t->recipe->save_every == 0) save(t);
+    return true;
 }
 
 static bool run_epoch(trainer *t, gf_err *e) {
@@ -131,14 +203,15 @@ static bool run_epoch(trainer *t, gf_err *e) {
     t->at.phase_over |= !t->phase.trains; /* nothing changes: one evaluation says it all */
     t->at.update = 0;
     t->at.epoch++;
-    return save(t, e) && go_on(t, e);
+    save(t);
+    return go_on(t, e);
 }
 
 static bool run_phase(trainer *t, gf_err *e) {
     if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, e)) return false;
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
     if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e)) return false;
-    gf_journal_restart(&t->journal, t->recipe);
+    if (t->at.phase_update == 0) gf_journal_restart(&t->journal, t->recipe);
     while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over)
         if (!run_epoch(t, e)) return false;
     return true;
@@ -181,7 +254,8 @@ static bool write_metrics(trainer *t, const gf_metrics *dev, const gf_metrics *t
 static bool finish(trainer *t, gf_err *e) {
     gf_metrics dev = {0}, test = {0};
     char *folder = gf_io_join(t->folder.path, "model", e);
-    bool ok = folder && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
+    bool ok =
+        folder && save_now(t, e) && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
     if (t->run.dev.rows)
         ok = ok && gf_evaluate(&dev, &t->engine, &t->run.model, &t->run.dev, NULL, GF_EVAL_ROWS,
                                &t->tell, e);
@@ -198,40 +272,79 @@ static bool finish(trainer *t, gf_err *e) {
     return ok;
 }
 
+/* Refuses to go on with other data, another base or another recipe, unless forced. */
+static bool check_unchanged(trainer *t, const cJSON *then, const char *recipe, bool *same,
+                            gf_err *e) {
+    gf_err why = {0};
+    *same = (t->inputs = gf_inputs_digest(t->recipe, &why)) &&
+            gf_inputs_compare(then, t->inputs, recipe, t->folder.stored, t->recipe->output, &why);
+    if (*same) return true;
+    if (!t->o->force) return gf_fail(e, why.code, "%s", why.text);
+    gf_log_say(&t->o->log, GF_LOG_WARNING, "--force: %s", why.text);
+    return t->inputs || (t->inputs = cJSON_Duplicate(then, true)) ||
+           gf_fail(e, GF_E_NOMEM, "out of memory while resuming");
+}
+
 static bool open_resumed(trainer *t, gf_err *e) {
-    char *state = NULL;
-    char *path = gf_run_folder_newest(t->recipe->output, t->o->at_step, &t->o->log, e);
-    bool ok = path && gf_run_open(&t->run, t->recipe, path, &state, &t->o->log, e) &&
-              gf_progress_from_json(&t->at, state, path, e) &&
-              gf_run_folder_reopen(&t->folder, t->recipe, &t->at, t->o->at_step >= 0, e);
+    char *state = NULL, *recipe = NULL, *path = NULL;
+    cJSON *then = NULL;
+    bool rewind = t->o->at_step >= 0, same = false, ok;
+    ok = gf_run_folder_lock(&t->folder, t->recipe, e) &&
+         (path = gf_run_folder_newest(&t->folder, t->o->at_step, &t->o->log, e)) &&
+         gf_store_read_texts(path, &recipe, &state, e) &&
+         (then = gf_state_read_inputs(state, path, e)) &&
+         check_unchanged(t, then, recipe, &same, e) &&
+         gf_state_from_json(&t->at, &t->journal, t->recipe, state, path, &t->o->log, e) &&
+         gf_run_open(&t->run, t->recipe, path, &t->o->log, e) &&
+         gf_run_folder_check_best(&t->folder, &t->at, same, &t->o->log, e) &&
+         gf_run_folder_reopen(&t->folder, &t->at, rewind, e);
+    t->durable = t->at;
+    t->saved_step = t->at.step;
     if (ok)
         gf_log_say(&t->o->log, GF_LOG_NOTE, "going on from %s, step %lld", path,
                    (long long)t->at.step);
+    cJSON_Delete(then);
     gf_free(path);
+    gf_free(recipe);
     gf_free(state);
     return ok;
+}
+
+/* What the run will write must fit, told before the first step. */
+static bool check_space(trainer *t, int64_t needed, gf_err *e) {
+    int64_t there = gf_io_free_space(t->folder.path);
+    if (there < 0 || there >= needed) return true;
+    return gf_fail(e, GF_E_IO,
+                   "%s: the run writes up to %lld MiB and %lld MiB are free; free some, lower "
+                   "save.keep, or choose another --output",
+                   t->folder.path, (long long)(needed >> 20), (long long)(there >> 20));
 }
 
 /* The plan first: a recipe that cannot be carried out leaves no folder, and removes none. */
 static bool open_new(trainer *t, gf_err *e) {
     gf_text plan = {0};
-    bool ok = gf_run_open(&t->run, t->recipe, NULL, NULL, &t->o->log, e) &&
-              gf_run_plan(&t->run, &t->engine, &plan, e) &&
+    int64_t disk = 0;
+    bool ok = gf_run_open(&t->run, t->recipe, NULL, &t->o->log, e) &&
+              gf_run_plan(&t->run, &t->engine, &plan, &disk, e) &&
+              (t->inputs = gf_inputs_digest(t->recipe, e)) &&
               gf_run_folder_create(&t->folder, t->recipe, t->o->force, e) &&
-              gf_run_folder_write(&t->folder, "plan.txt", plan.data, e);
+              check_space(t, disk, e) && gf_run_folder_write(&t->folder, "plan.txt", plan.data, e);
     gf_text_free(&plan);
     return ok;
 }
 
 static bool open_run(trainer *t, gf_err *e) {
     if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
+    if (!gf_journal_start(&t->journal, t->recipe, e)) return false;
     if (!(t->o->resume ? open_resumed : open_new)(t, e)) return false;
     return (t->order = gf_alloc_array(t->run.train.rows, sizeof *t->order, e)) &&
            (t->update.loss = gf_alloc_array(t->recipe->n_tasks, sizeof *t->update.loss, e)) &&
-           gf_stepper_start(&t->stepper, &t->run, e) && gf_journal_start(&t->journal, t->recipe, e);
+           gf_stepper_start(&t->stepper, &t->run, e);
 }
 
 static void close_run(trainer *t) {
+    gf_saver_settle(&t->saver, NULL); /* after a failure; otherwise there is none left */
+    cJSON_Delete(t->inputs);
     gf_metrics_free(&t->dev);
     gf_metrics_free(&t->before);
     gf_phase_end(&t->phase);

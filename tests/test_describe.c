@@ -141,7 +141,7 @@ static void test_runs_and_checkpoints(void **state) {
         "head          category, 28 classes:\n                category 0, category 1, ",
         "category 5,\n                category 6, "};
     static const char *const store_parts[] = {
-        "kind          graft checkpoint, format 1\nstep          17\n",
+        "kind          graft checkpoint, format 2\nstep          17\n",
         "\nheads.sentiment.weight                                         [3, 8]           41\n",
         "\nheads.sentiment.bias                                           [3]              -\n"};
     gf_model m = {0};
@@ -151,7 +151,7 @@ static void test_runs_and_checkpoints(void **state) {
     assert_true(gf_io_replace_file(path_of("run/metrics.json"), metrics, strlen(metrics), NULL));
     assert_true(gf_folder_save(&m, path_of("run/model"), NULL));
     assert_true(
-        gf_store_write(path_of("run/checkpoints/best.h5"), &m, "{}", "{\"step\": 17}", NULL));
+        gf_store_write(path_of("run/checkpoints/best.h5"), NULL, &m, "{}", "{\"step\": 17}", NULL));
     says_parts(path_of("run"), run_parts, 5);
     says_parts(path_of("run/checkpoints/best.h5"), store_parts, 3);
     gf_model_free(&m);

@@ -1,6 +1,8 @@
 /* The readers of rows: every format gives the same table, and every rule of data/rows.h holds. */
 #include "tests/rows_help.h"
 
+#include "core/io_fault.h"
+
 #include <unistd.h>
 
 /* The table of tests/golden/make_rows.py; NULL: missing. */

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "checkpoints/safetensors.h"
+#include "core/io_fault.h"
 #include "core/mem.h"
 #include "core/rng.h"
 

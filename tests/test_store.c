@@ -9,6 +9,7 @@
 #include "checkpoints/folder.h"
 #include "checkpoints/open.h"
 #include "checkpoints/store.h"
+#include "core/io_fault.h"
 #include "core/mem.h"
 
 #include <hdf5.h>
@@ -54,7 +55,7 @@ static void make_model(gf_model *m) {
 
 static void write_ok(const char *path, const gf_model *m) {
     gf_err e = {0};
-    if (!gf_store_write(path, m, "{\"seed\": 1}", "{\"step\": 12}", &e)) fail_msg("%s", e.text);
+    if (!gf_store_write(path, NULL, m, "{\"seed\": 1}", "{\"step\": 12}", &e)) fail_msg("%s", e.text);
 }
 
 static void same_reals(const gf_real *a, const gf_real *b, int64_t count) {
@@ -101,7 +102,7 @@ static void test_reads_what_it_wrote(void **state) {
     gf_free(recipe);
     gf_free(where);
     gf_model_free(&again);
-    assert_true(gf_store_write(path_of("b.h5"), &m, NULL, NULL, &e));
+    assert_true(gf_store_write(path_of("b.h5"), NULL, &m, NULL, NULL, &e));
     assert_true(gf_model_open(&again, path_of("b.h5"), NULL, &e));
     same_model(&m, &again);
     gf_model_free(&again);
@@ -259,15 +260,15 @@ static void test_refuses_to_write_nonsense(void **state) {
     gf_model m = {0};
     gf_err e = {0};
     make_model(&m);
-    assert_false(gf_store_write(path_of("no/where.h5"), &m, NULL, NULL, &e));
+    assert_false(gf_store_write(path_of("no/where.h5"), NULL, &m, NULL, NULL, &e));
     assert_int_equal(e.code, GF_E_IO);
     assert_true(gf_model_add_head(&m, "a/b", classes, 1, NULL));
     e.code = GF_OK;
-    assert_false(gf_store_write(path_of("n.h5"), &m, NULL, NULL, &e));
+    assert_false(gf_store_write(path_of("n.h5"), NULL, &m, NULL, NULL, &e));
     assert_non_null(strstr(e.text, "heads.a/b.weight: the parameter has no value"));
     assert_true(gf_model_init(&m, 1, NULL));
     e.code = GF_OK;
-    assert_false(gf_store_write(path_of("n.h5"), &m, NULL, NULL, &e));
+    assert_false(gf_store_write(path_of("n.h5"), NULL, &m, NULL, NULL, &e));
     assert_non_null(strstr(e.text, "a name with '/' cannot be stored"));
     assert_false(gf_io_exists(path_of("n.h5")));
     assert_false(gf_io_exists(path_of("n.h5.tmp")));
@@ -289,7 +290,7 @@ static void test_publish_survives_the_disk(void **state) {
             gf_model again = {0};
             gf_err e = {0};
             gf_io_fail_at(++k, (gf_io_fault)kind);
-            ok = gf_store_write(path_of("p.h5"), &m, NULL, NULL, &e);
+            ok = gf_store_write(path_of("p.h5"), NULL, &m, NULL, NULL, &e);
             assert_true(ok == !gf_io_fault_fired());
             if (!ok) assert_int_equal(e.code, GF_E_IO);
             gf_io_fail_at(0, GF_FAULT_EIO);
@@ -318,7 +319,7 @@ static void test_read_survives_lack_of_memory(void **state) {
         char *recipe = NULL, *where = NULL;
         gf_mem_fail_at(++k, false);
         ok = gf_store_read(&again, path_of("o.h5"), &recipe, &where, &e) &&
-             gf_store_write(path_of("o2.h5"), &again, recipe, where, &e);
+             gf_store_write(path_of("o2.h5"), NULL, &again, recipe, where, &e);
         assert_true(ok == !gf_mem_fault_fired());
         if (!ok && e.code != GF_E_NOMEM) fail_msg("call %d: %s", (int)k, e.text);
         gf_free(recipe);

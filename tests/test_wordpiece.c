@@ -1,6 +1,7 @@
 /* The tokenizer against Hugging Face's: published cases, and tests/data/tokenizer, which
  * tests/golden/make_tokenizer.py wrote with the libraries tokenizers and transformers. */
 #include "core/io.h"
+#include "core/io_fault.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "data/tokenizer.h"

@@ -1,0 +1,25 @@
+/* h5_driver: libhdf5's input and output through core/io.
+ *
+ *     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+ *     gf_h5_use_file(access, &failure);                    (to write)
+ *     gf_h5_use_bytes(access, map.data, map.size);         (to read)
+ *
+ * Files are written with core/io's calls, and read from bytes in memory. libhdf5 1.10 can crash
+ * after a failed write; so it is never told of one: the first failure goes to the gf_err, what is
+ * written after it is dropped, and the writer looks at the gf_err when the file is closed. */
+#ifndef GF_CHECKPOINTS_H5_DRIVER_H
+#define GF_CHECKPOINTS_H5_DRIVER_H
+
+#include "core/err.h"
+
+#include <hdf5.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The file access list then writes through core/io; failures go to *failure, which must outlive the
+ * file. */
+bool gf_h5_use_file(hid_t access, gf_err *failure);
+/* The file access list then reads these bytes, which must outlive the file; its path is ignored. */
+bool gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size);
+
+#endif
