@@ -3,8 +3,8 @@
 #include "checkpoints/folder.h"
 #include "checkpoints/h5.h"
 #include "checkpoints/open.h"
-#include "checkpoints/safetensors.h"
 #include "checkpoints/store.h"
+#include "checkpoints/tensors.h"
 #include "checkpoints/weights.h"
 #include "core/mem.h"
 
@@ -18,25 +18,31 @@ enum { MAX_JSON = 1 << 26, COLUMNS = 96, LABEL = 14 };
     (gf_text_add(out, e, "%-*s", LABEL, label) && gf_text_add(out, e, __VA_ARGS__) &&              \
      gf_text_add(out, e, "\n"))
 
-static bool describe_metadata(const gf_safetensors *s, gf_text *out, gf_err *e) {
-    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(s->header, "__metadata__"), *item;
-    cJSON_ArrayForEach(
-        item, metadata) if (!LINE(out, e, "metadata", "%s = %s", item->string,
-                                  cJSON_IsString(item) ? item->valuestring : "?")) return false;
-    return true;
+/* Long values, such as a whole tokenizer, are told by their size. */
+static bool describe_metadata(const gf_tensors *t, gf_text *out, gf_err *e) {
+    const cJSON *item;
+    bool ok = true;
+    cJSON_ArrayForEach(item, t->metadata) {
+        const char *value = cJSON_IsString(item) ? item->valuestring : "?";
+        if (!ok) break;
+        ok = strlen(value) > COLUMNS
+                 ? LINE(out, e, "metadata", "%s = %zu bytes", item->string, strlen(value))
+                 : LINE(out, e, "metadata", "%s = %s", item->string, value);
+    }
+    return ok;
 }
 
-static bool describe_safetensors(const char *path, gf_text *out, gf_err *e) {
+static bool describe_tensors(const char *path, gf_text *out, gf_err *e) {
     static const char row[] = "%-58s %-6s %-16s %12s\n";
-    gf_safetensors s = {0};
+    gf_tensors s = {0};
     int64_t elements = 0;
     size_t bytes = 0;
-    bool ok = gf_safetensors_open(&s, path, e);
+    bool ok = gf_tensors_open(&s, path, e);
     for (int64_t i = 0; ok && i < s.count; i++) {
         elements += s.items[i].count;
         bytes += s.items[i].bytes;
     }
-    ok = ok && LINE(out, e, "kind", "safetensors file") &&
+    ok = ok && LINE(out, e, "kind", "%s file", s.format) &&
          LINE(out, e, "tensors", "%lld, %lld elements, %zu bytes", (long long)s.count,
               (long long)elements, bytes) &&
          describe_metadata(&s, out, e) &&
@@ -48,7 +54,7 @@ static bool describe_safetensors(const char *path, gf_text *out, gf_err *e) {
         ok = gf_text_add(out, e, row, t->name, t->dtype_name,
                          gf_tensor_shape_text(t, shape, sizeof shape), size);
     }
-    gf_safetensors_close(&s);
+    gf_tensors_close(&s);
     return ok;
 }
 
@@ -207,13 +213,13 @@ static bool describe(const char *path, gf_text *out, gf_err *e) {
     case GF_PLACE_RUN: return describe_run(path, out, e);
     case GF_PLACE_CHECKPOINT: return describe_checkpoint(path, out, e);
     case GF_PLACE_HDF5: return describe_hdf5(path, out, e);
-    case GF_PLACE_SAFETENSORS: return describe_safetensors(path, out, e);
+    case GF_PLACE_TENSORS: return describe_tensors(path, out, e);
     case GF_PLACE_NONE: break;
     }
     if (!gf_io_exists(path))
         return gf_fail(e, GF_E_MODEL, "%s: there is no such file or folder; check the path", path);
     return gf_fail(e, GF_E_MODEL,
-                   "%s: nothing known; wanted is a .safetensors or HDF5 file, a folder with "
+                   "%s: nothing known; wanted is a file of weights or HDF5, a folder with "
                    "config.json or modules.json, or a run folder with recipe.json",
                    path);
 }

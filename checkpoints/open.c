@@ -1,7 +1,9 @@
 #include "checkpoints/open.h"
 
 #include "checkpoints/folder.h"
+#include "checkpoints/single.h"
 #include "checkpoints/store.h"
+#include "checkpoints/tensors.h"
 #include "core/mem.h"
 
 #include <string.h>
@@ -28,7 +30,10 @@ gf_place_kind gf_place_find(const char *path) {
             return GF_PLACE_MODEL;
         return gf_folder_holds(path, "recipe.json") ? GF_PLACE_RUN : GF_PLACE_NONE;
     }
-    if (gf_io_exists(path) && ends_with(path, ".safetensors")) return GF_PLACE_SAFETENSORS;
+    if (gf_io_is_file(path) &&
+        (ends_with(path, ".safetensors") || ends_with(path, ".index.json") ||
+         gf_tensors_is_known(path)))
+        return GF_PLACE_TENSORS;
     if (gf_store_is_checkpoint(path)) return GF_PLACE_CHECKPOINT;
     return is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;
 }
@@ -57,11 +62,7 @@ bool gf_model_open(gf_model *m, const char *path, const gf_log *log, gf_err *e) 
     case GF_PLACE_CHECKPOINT: return gf_store_read(m, path, NULL, NULL, e);
     case GF_PLACE_HDF5:
         return gf_fail(e, GF_E_MODEL, "%s: it is an HDF5 file, but no checkpoint of graft", path);
-    case GF_PLACE_SAFETENSORS:
-        return gf_fail(e, GF_E_MODEL,
-                       "%s: tensors alone are no model; give the folder that also holds "
-                       "config.json and the tokenizer",
-                       path);
+    case GF_PLACE_TENSORS: return gf_single_open(m, path, log, e);
     case GF_PLACE_NONE: break;
     }
     if (!gf_io_exists(path))

@@ -18,7 +18,7 @@ typedef enum gf_place_kind {
     GF_PLACE_RUN,        /* a run folder */
     GF_PLACE_CHECKPOINT, /* a checkpoint of graft, by its user block */
     GF_PLACE_HDF5,       /* another file that begins as HDF5 does */
-    GF_PLACE_SAFETENSORS /* a file of tensors */
+    GF_PLACE_TENSORS     /* a file of tensors, or an index of several */
 } gf_place_kind;
 
 /* What lies at a path, by its looks. */

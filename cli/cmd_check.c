@@ -6,10 +6,9 @@ static bool run(gf_args *a, gf_err *e) {
     gf_run opened = {0};
     gf_text report = {0};
     int64_t problems = 0;
-    bool ok = gf_cli_read_recipe(&r, a, a->words[0], e) &&
-              gf_run_open(&opened, &r, NULL, &a->log, e) &&
-              gf_run_check(&opened, &report, &problems, e) &&
-              gf_io_printf(a->out, e, "%s", report.data);
+    bool ok =
+        gf_cli_read_recipe(&r, a, a->words[0], e) && gf_run_open(&opened, &r, NULL, &a->log, e) &&
+        gf_run_check(&opened, &report, &problems, e) && gf_io_printf(a->out, e, "%s", report.data);
     gf_text_free(&report);
     if (opened.recipe) gf_run_close(&opened);
     gf_recipe_free(&r);

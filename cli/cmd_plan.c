@@ -19,10 +19,11 @@ static bool run(gf_args *a, gf_err *e) {
     gf_text plan = {0};
     int64_t disk = 0;
     double seconds = 0;
-    bool ok =
-        gf_cli_read_recipe(&r, a, a->words[0], e) && gf_engine_start(&engine, (int)a->threads, e) &&
-        gf_run_open(&opened, &r, NULL, &a->log, e) &&
-        gf_run_plan(&opened, &engine, &plan, &disk, e) && gf_run_estimate(&opened, &engine, &seconds, e);
+    bool ok = gf_cli_read_recipe(&r, a, a->words[0], e) &&
+              gf_engine_start(&engine, (int)a->threads, e) &&
+              gf_run_open(&opened, &r, NULL, &a->log, e) &&
+              gf_run_plan(&opened, &engine, &plan, &disk, e) &&
+              gf_run_estimate(&opened, &engine, &seconds, e);
     ok = ok && print_recipe(a, &r, e) && gf_io_printf(a->out, e, "%s\n", plan.data) &&
          gf_io_printf(a->out, e, "estimated time on this machine, %d threads: %.1f minutes\n",
                       gf_pool_threads(engine.pool), seconds / 60);

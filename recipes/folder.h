@@ -26,8 +26,8 @@ bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force,
 /* An existing one: locks it, so that gf_run_folder_newest() can look. GF_E_IO when another process
  * works on it. */
 bool gf_run_folder_lock(gf_run_folder *f, const gf_recipe *recipe, gf_err *e);
-/* And then goes on with it: cuts the log to the lines that were written by then, removes what a kill
- * left of a save. `rewind` also removes the checkpoints of later steps: all that comes will be
+/* And then goes on with it: cuts the log to the lines that were written by then, removes what a
+ * kill left of a save. `rewind` also removes the checkpoints of later steps: all that comes will be
  * written again. */
 bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e);
 void gf_run_folder_close(gf_run_folder *f);
@@ -42,8 +42,8 @@ char *gf_run_folder_step_path(const gf_run_folder *f, int64_t step, gf_err *e);
  * one of that step. NULL when there is none. Free with gf_free(). */
 char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log *log, gf_err *e);
 /* Makes best.h5 the one that *at speaks of, from the checkpoint of that step if need be; one of a
- * later step may stay when the run is the `same` and will write it again. If it is lost, *at forgets
- * it, with a warning. */
+ * later step may stay when the run is the `same` and will write it again. If it is lost, *at
+ * forgets it, with a warning. */
 bool gf_run_folder_check_best(gf_run_folder *f, gf_progress *at, bool same, const gf_log *log,
                               gf_err *e);
 

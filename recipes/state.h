@@ -5,7 +5,7 @@
  *     if (!gf_state_from_json(&at, &journal, recipe, json, path, log, e)) goto done;
  *
  * It holds where the run stands (progress.h), the sums of the next log line, the digests of what
- * the run reads (inputs.h), the names of its random generators and of the matrix product's kernels. */
+ * run reads (inputs.h), the names of its random generators and of the matrix kernels. */
 #ifndef GF_RECIPES_STATE_H
 #define GF_RECIPES_STATE_H
 

@@ -55,7 +55,8 @@ static void make_model(gf_model *m) {
 
 static void write_ok(const char *path, const gf_model *m) {
     gf_err e = {0};
-    if (!gf_store_write(path, NULL, m, "{\"seed\": 1}", "{\"step\": 12}", &e)) fail_msg("%s", e.text);
+    if (!gf_store_write(path, NULL, m, "{\"seed\": 1}", "{\"step\": 12}", &e))
+        fail_msg("%s", e.text);
 }
 
 static void same_reals(const gf_real *a, const gf_real *b, int64_t count) {
