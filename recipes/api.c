@@ -44,7 +44,7 @@ void graft_close(graft_model *m) {
     gf_free(m);
 }
 
-int graft_hidden_size(const graft_model *m) { return (int)m->model.embedding_size; }
+int graft_embedding_size(const graft_model *m) { return (int)m->model.embedding_size; }
 int graft_task_count(const graft_model *m) { return (int)m->model.n_heads; }
 
 static const gf_head *find(const graft_model *m, int task) {
