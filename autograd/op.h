@@ -32,7 +32,12 @@ typedef struct gf_attr {
     gf_dropout dropout;
 } gf_attr;
 
-typedef enum gf_activation { GF_ACT_NONE, GF_ACT_GELU, GF_ACT_GELU_TANH } gf_activation;
+typedef enum gf_activation {
+    GF_ACT_NONE,
+    GF_ACT_GELU,
+    GF_ACT_GELU_TANH,
+    GF_ACT_TANH
+} gf_activation;
 typedef enum gf_pool_kind { GF_POOLED_MEAN, GF_POOLED_CLS, GF_POOLED_MAX } gf_pool_kind;
 
 typedef struct gf_case {

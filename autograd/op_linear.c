@@ -1,9 +1,14 @@
 /* linear: y = act(x Wᵀ + b).   x [T, I], W [O, I], b [O]  ->  y [T, O]
  *
- * attr.kind is a gf_activation; GELU is fused so that a panel of the product is finished while it
- * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it. */
+ * attr.kind is a gf_activation; it is fused so that a panel of the product is finished while it
+ * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it; that of tanh
+ * needs y alone. */
 #include "autograd/op.h"
 #include "core/gemm.h"
+
+static bool is_gelu(const gf_node *n) {
+    return n->attr.kind == GF_ACT_GELU || n->attr.kind == GF_ACT_GELU_TANH;
+}
 
 static const char *infer(gf_node *n) {
     const gf_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape, *b = &n->in[2]->shape;
@@ -11,8 +16,9 @@ static const char *infer(gf_node *n) {
     if (x->dim[1] != w->dim[1]) return "x and W differ in their input width I";
     if (b->dim[0] != w->dim[0]) return "W and b differ in their output width O";
     n->shape = gf_shape2(x->dim[0], w->dim[0]);
-    n->n_aux = n->attr.kind != GF_ACT_NONE && n->wants_grad ? gf_shape_count(&n->shape) : 0;
+    n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
     n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
+    if (n->attr.kind == GF_ACT_TANH) n->keeps |= GF_KEEPS_X;
     return NULL;
 }
 
@@ -26,6 +32,7 @@ static void activate(void *context, int64_t row, int64_t rows, int64_t column, i
         int64_t at = r * width + column;
         if (n->attr.kind == GF_ACT_GELU) vec->gelu(columns, z + at, y + at);
         if (n->attr.kind == GF_ACT_GELU_TANH) vec->gelu_tanh(columns, z + at, y + at);
+        if (n->attr.kind == GF_ACT_TANH) vec->tanh(columns, z + at, y + at);
     }
 }
 
@@ -50,8 +57,10 @@ static void through_activation(gf_node *n, int64_t first, int64_t rows) {
     int64_t width = n->shape.dim[1], at = first * width;
     if (n->attr.kind == GF_ACT_GELU)
         vec->gelu_slope(rows * width, n->aux + at, n->g + at, n->g + at);
-    else
+    else if (n->attr.kind == GF_ACT_GELU_TANH)
         vec->gelu_tanh_slope(rows * width, n->aux + at, n->g + at, n->g + at);
+    else /* dz = dy (1 - y²) */
+        for (int64_t i = at; i < at + rows * width; i++) n->g[i] *= 1 - n->x[i] * n->x[i];
 }
 
 static void backward(gf_node *n) {
@@ -93,6 +102,8 @@ static const gf_case cases[] = {
     {{{2, {7, 6}}, {2, {10, 6}}, {1, {10}}}, {.kind = GF_ACT_GELU}, true},
     {{{2, {2, 3}}, {2, {17, 3}}, {1, {17}}}, {.kind = GF_ACT_GELU_TANH}, true},
     {{{2, {130, 3}}, {2, {2, 3}}, {1, {2}}}, {.kind = GF_ACT_GELU}, true},
+    {{{2, {3, 5}}, {2, {19, 5}}, {1, {19}}}, {.kind = GF_ACT_TANH}, true},
+    {{{2, {70, 4}}, {2, {2, 4}}, {1, {2}}}, {.kind = GF_ACT_TANH}, true},
     {{{2, {3, 5}}, {2, {4, 6}}, {1, {4}}}, {0}, false},
     {{{2, {3, 5}}, {2, {4, 5}}, {1, {5}}}, {0}, false},
     {{{1, {5}}, {2, {4, 5}}, {1, {4}}}, {0}, false},

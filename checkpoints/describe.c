@@ -74,7 +74,11 @@ static bool describe_classes(const gf_head *h, gf_text *out, gf_err *e) {
 static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
     const gf_bert_config *c = &m->config;
     int64_t encoder = 0, heads = 0;
+    char projection[64] = "";
     bool ok;
+    if (m->dense.weight)
+        snprintf(projection, sizeof projection, "projected to %lld elements (%s), ",
+                 (long long)m->embedding_size, gf_dense_activation_name(m->dense_activation));
     for (int64_t i = 0; i < m->params.count; i++)
         *(gf_weights_is_head(m->params.items[i]) ? &heads : &encoder) +=
             gf_param_count(m->params.items[i]);
@@ -85,7 +89,7 @@ static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
               c->gelu_tanh ? "tanh" : "erf") &&
          LINE(out, e, "tokenizer", "WordPiece, %lld tokens of %lld",
               (long long)gf_tokenizer_size(m->tokenizer), (long long)c->vocab_size) &&
-         LINE(out, e, "embedding", "%s pooling, %s", gf_pooling_name(m->pooling),
+         LINE(out, e, "embedding", "%s pooling, %s%s", gf_pooling_name(m->pooling), projection,
               m->normalize ? "L2 norm" : "not normalised") &&
          LINE(out, e, "max length", "%lld tokens of %lld positions", (long long)m->max_length,
               (long long)c->max_position_embeddings) &&

@@ -1,5 +1,6 @@
 #include "checkpoints/folder.h"
 
+#include "checkpoints/classifier.h"
 #include "checkpoints/heads.h"
 #include "checkpoints/sentence.h"
 #include "checkpoints/weights.h"
@@ -53,33 +54,48 @@ static const char *const weight_files[] = {"model.safetensors", "model.safetenso
                                            "pytorch_model.bin", "pytorch_model.bin.index.json",
                                            "model.onnx"};
 
-static bool read_weights(gf_model *m, const char *folder, const gf_log *log, gf_err *e) {
+/* The folder's weight file; free with gf_free(). */
+static char *find_weights(const char *folder, gf_err *e) {
     size_t i = 0, n = sizeof weight_files / sizeof *weight_files;
-    char *path;
-    bool ok;
     while (i < n && !gf_folder_holds(folder, weight_files[i])) i++;
-    if (i == n)
-        return gf_fail(e, GF_E_MODEL,
-                       "%s: it holds no weights; model.safetensors or pytorch_model.bin is wanted",
-                       folder);
-    path = gf_io_join(folder, weight_files[i], e);
-    ok = path && gf_weights_read_encoder(m, path, log, e);
-    gf_free(path);
-    return ok;
+    if (i < n) return gf_io_join(folder, weight_files[i], e);
+    gf_fail(e, GF_E_MODEL,
+            "%s: it holds no weights; model.safetensors or pytorch_model.bin is wanted", folder);
+    return NULL;
+}
+
+/* All values: those of the encoder, of what sentence-transformers or a classifier put on it, of
+ * graft's heads. */
+static bool read_values(gf_model *m, const char *path, const gf_sentence *s, const gf_classifier *c,
+                        const char *weights, const gf_log *log, gf_err *e) {
+    return gf_weights_read_encoder(m, weights, log, e) && gf_sentence_read_dense(s, m, e) &&
+           gf_classifier_read(c, m, weights, e) && gf_heads_read(m, path, log, e);
 }
 
 bool gf_folder_open(gf_model *m, const char *path, gf_open_what what, const gf_log *log,
                     gf_err *e) {
     gf_sentence s = {0};
+    gf_classifier c = {0};
+    char *weights = NULL;
     bool ok = gf_sentence_read(&s, path, log, e) && read_config(m, s.transformer, e) &&
               read_tokenizer(m, s.transformer, e);
-    if (ok) {
-        m->pooling = s.pooling;
-        m->normalize = s.normalize;
-        set_max_length(m, &s, log);
-    }
-    if (what == GF_OPEN_WEIGHTS)
-        ok = ok && read_weights(m, s.transformer, log, e) && gf_heads_read(m, path, log, e);
+    if (ok) set_max_length(m, &s, log);
+    if (ok && what == GF_OPEN_WEIGHTS) ok = (weights = find_weights(s.transformer, e)) != NULL;
+    ok = ok && (s.present || gf_classifier_find(&c, path, weights, e)) &&
+         gf_sentence_apply(&s, m, e) && gf_classifier_apply(&c, m, e) &&
+         (!weights || read_values(m, path, &s, &c, weights, log, e));
+    gf_free(weights);
+    gf_classifier_free(&c);
+    gf_sentence_free(&s);
+    return ok;
+}
+
+bool gf_folder_read_pooler(gf_model *m, const char *path, gf_err *e) {
+    gf_sentence s = {0};
+    char *weights = NULL;
+    bool ok = gf_sentence_read(&s, path, NULL, e) && (weights = find_weights(s.transformer, e)) &&
+              gf_weights_read_linear(m, &m->dense, "pooler.dense", weights, e);
+    gf_free(weights);
     gf_sentence_free(&s);
     return ok;
 }

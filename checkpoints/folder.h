@@ -24,6 +24,9 @@ typedef enum gf_open_what {
  * left unused goes to the log. */
 bool gf_folder_open(gf_model *m, const char *path, gf_open_what what, const gf_log *log, gf_err *e);
 
+/* Fills the pooler that gf_model_set_pooling() gave to a model opened without one. */
+bool gf_folder_read_pooler(gf_model *m, const char *path, gf_err *e);
+
 /* True when FOLDER/NAME exists. */
 bool gf_folder_holds(const char *folder, const char *name);
 

@@ -15,6 +15,7 @@ typedef struct source {
     char prefix[96]; /* before every encoder parameter's name: "", "bert.", "0.auto_model.", ... */
     bool *used;      /* [tensors.count] */
     bool mapped;     /* some parameter points into the file */
+    bool classifier; /* the model takes the classifier, too */
 } source;
 
 bool gf_weights_is_head(const gf_param *p) { return strncmp(p->name, "heads.", 6) == 0; }
@@ -81,8 +82,9 @@ static bool can_stay(const gf_tensors *s, const gf_tensor *t) {
            (uintptr_t)t->data % sizeof(float) == 0;
 }
 
-static bool take(source *s, gf_param *p, gf_err *e) {
-    const gf_tensor *t = find(s, p->name);
+/* Fills a parameter from the tensor of this name. */
+static bool take(source *s, gf_param *p, const char *name, gf_err *e) {
+    const gf_tensor *t = find(s, name);
     char wanted[128], found[128];
     gf_shape shape;
     gf_shape_text(&p->shape, wanted, sizeof wanted);
@@ -90,7 +92,7 @@ static bool take(source *s, gf_param *p, gf_err *e) {
         return gf_fail(e, GF_E_MODEL,
                        "%s: tensor \"%s\" of shape %s is missing; does the file belong to this "
                        "config.json?",
-                       s->path, p->name, wanted);
+                       s->path, name, wanted);
     if (!gf_tensor_shape(t, &shape, s->path, e)) return false;
     if (!gf_shape_equal(&shape, &p->shape))
         return gf_fail(e, GF_E_MODEL,
@@ -119,7 +121,7 @@ static unused kind_of_unused(const source *s, const char *name) {
         if (strncmp(name, parts[k], strlen(parts[k])) == 0 || /* cls.* stands outside bert.* */
             (strncmp(name, s->prefix, n) == 0 &&
              strncmp(name + n, parts[k], strlen(parts[k])) == 0))
-            return k < 2 ? SILENT : NOTED;
+            return k < 2 || (k == 3 && s->classifier) ? SILENT : NOTED;
     return UNKNOWN;
 }
 
@@ -141,19 +143,32 @@ static bool say_unused(const source *s, unused kind, const gf_log *log, gf_err *
     return ok;
 }
 
-static bool read_params(gf_model *m, bool heads, const char *path, const gf_log *log, gf_err *e) {
-    source s = {.path = path};
-    bool ok = gf_tensors_open(&s.tensors, path, e) &&
-              (s.used = gf_alloc_array(s.tensors.count, sizeof *s.used, e));
-    ok = ok && (heads || find_prefix(&s, e));
-    for (int64_t i = 0; ok && i < m->params.count; i++)
-        if (gf_weights_is_head(m->params.items[i]) == heads) ok = take(&s, m->params.items[i], e);
-    ok = ok && say_unused(&s, NOTED, log, e) && say_unused(&s, UNKNOWN, log, e);
-    for (int64_t i = 0; ok && s.mapped && i < s.tensors.n_maps; i++)
-        ok = gf_model_keep_map(m, &s.tensors.maps[i], e);
-    gf_free(s.used);
-    gf_tensors_close(&s.tensors);
+static bool open_source(source *s, const char *path, gf_err *e) {
+    *s = (source){.path = path};
+    return gf_tensors_open(&s->tensors, path, e) &&
+           (s->used = gf_alloc_array(s->tensors.count, sizeof *s->used, e));
+}
+
+/* Leaves the maps to the model where its parameters point into them. */
+static bool close_source(source *s, gf_model *m, bool ok, gf_err *e) {
+    for (int64_t i = 0; ok && s->mapped && i < s->tensors.n_maps; i++)
+        ok = gf_model_keep_map(m, &s->tensors.maps[i], e);
+    gf_free(s->used);
+    gf_tensors_close(&s->tensors);
     return ok;
+}
+
+static bool read_params(gf_model *m, bool heads, const char *path, const gf_log *log, gf_err *e) {
+    source s;
+    bool ok = open_source(&s, path, e) && (heads || find_prefix(&s, e));
+    s.classifier = !heads && m->n_heads > 0;
+    for (int64_t i = 0; ok && i < m->params.count; i++) {
+        gf_param *p = m->params.items[i];
+        if (gf_weights_is_head(p) == heads && !gf_model_is_dense(m, p))
+            ok = take(&s, p, p->name, e);
+    }
+    ok = ok && say_unused(&s, NOTED, log, e) && say_unused(&s, UNKNOWN, log, e);
+    return close_source(&s, m, ok, e);
 }
 
 bool gf_weights_read_encoder(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
@@ -164,6 +179,37 @@ bool gf_weights_read_heads(gf_model *m, const char *path, const gf_log *log, gf_
     return read_params(m, true, path, log, e);
 }
 
+/* True when the file has a tensor PREFIX NAME, or NAME; then that is how it is found. */
+static bool settle_prefix(source *s, const char *name) {
+    if (find(s, name)) return true;
+    s->prefix[0] = 0;
+    return find(s, name) != NULL;
+}
+
+bool gf_weights_read_linear(gf_model *m, const gf_linear *l, const char *name, const char *path,
+                            gf_err *e) {
+    char *weight = gf_format(e, "%s.weight", name);
+    char *bias = weight ? gf_format(e, "%s.bias", name) : NULL;
+    source s = {0};
+    bool ok = bias && open_source(&s, path, e) && find_prefix(&s, e);
+    if (ok) settle_prefix(&s, weight);
+    ok = ok && take(&s, l->weight, weight, e) && (!l->bias || take(&s, l->bias, bias, e));
+    ok = close_source(&s, m, ok, e);
+    gf_free(bias);
+    gf_free(weight);
+    return ok;
+}
+
+bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *e) {
+    source s;
+    bool ok = open_source(&s, path, e) && find_prefix(&s, e);
+    const gf_tensor *t = ok && settle_prefix(&s, name) ? find(&s, name) : NULL;
+    *rows = t && t->n_dims > 0 ? t->dim[0] : 0;
+    gf_free(s.used);
+    gf_tensors_close(&s.tensors);
+    return ok;
+}
+
 bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e) {
     gf_named_tensor *items = gf_alloc_array(m->params.count, sizeof *items, e);
     int64_t n = 0;
@@ -171,6 +217,7 @@ bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e
     for (int64_t i = 0; ok && i < m->params.count; i++) {
         const gf_param *p = m->params.items[i];
         if (gf_weights_is_head(p) != heads) continue;
+        if (gf_model_is_dense(m, p) && m->pooling != GF_POOL_POOLER) continue;
         items[n++] = (gf_named_tensor){p->name, p->shape, p->value};
         if (!p->value)
             ok = gf_fail(e, GF_E_INTERNAL, "%s: parameter \"%s\" has no value to be written", path,
@@ -179,4 +226,22 @@ bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e
     ok = ok && gf_safetensors_write(path, items, n, e);
     gf_free(items);
     return ok;
+}
+
+bool gf_weights_write_linear(const gf_linear *l, const char *name, const char *path, gf_err *e) {
+    const gf_param *params[] = {l->weight, l->bias};
+    static const char *const parts[] = {"weight", "bias"};
+    gf_named_tensor items[2];
+    char names[2][128];
+    int n = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!params[i]) continue;
+        if (!params[i]->value)
+            return gf_fail(e, GF_E_INTERNAL, "%s: parameter \"%s\" has no value to be written",
+                           path, params[i]->name);
+        snprintf(names[n], sizeof names[n], "%s.%s", name, parts[i]);
+        items[n] = (gf_named_tensor){names[n], params[i]->shape, params[i]->value};
+        n++;
+    }
+    return gf_safetensors_write(path, items, n, e);
 }

@@ -13,13 +13,22 @@
 
 /* True for heads.<task>.weight and .bias, false for what belongs to the encoder. */
 bool gf_weights_is_head(const gf_param *p);
-/* All encoder parameters. Names may have any prefix, the same before all ("bert.",
- * "0.auto_model."), and LayerNorm's parameters TensorFlow's names gamma and beta; what the file holds beyond that goes to the log in one
- * line. */
+/* All parameters of embeddings and layers. Names may have any prefix, the same before all
+ * ("bert.", "0.auto_model."), and LayerNorm's parameters TensorFlow's names gamma and beta; what
+ * the file holds beyond that goes to the log in one line. */
 bool gf_weights_read_encoder(gf_model *m, const char *path, const gf_log *log, gf_err *e);
+/* A linear layer of the model from the tensors NAME.weight and NAME.bias, with the encoder's prefix
+ * or without. */
+bool gf_weights_read_linear(gf_model *m, const gf_linear *l, const char *name, const char *path,
+                            gf_err *e);
+/* The rows of NAME, with the encoder's prefix or without; 0 when the file has no such tensor. */
+bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *e);
 /* All parameters of all heads. */
 bool gf_weights_read_heads(gf_model *m, const char *path, const gf_log *log, gf_err *e);
-/* Writes the encoder's parameters, or the heads'. A parameter without a value is an error. */
+/* Writes the encoder's parameters, with BERT's pooler if the model has it, or the heads'. A
+ * parameter without a value is an error. */
 bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e);
+/* Writes NAME.weight and, if there is one, NAME.bias. */
+bool gf_weights_write_linear(const gf_linear *l, const char *name, const char *path, gf_err *e);
 
 #endif

@@ -6,7 +6,7 @@ static bool run(gf_args *a, gf_err *e) {
     gf_vectors v = {0};
     int got = 0;
     bool ok = gf_vectors_choose(&v, a, e) && gf_texts_open(&t, GF_RUNNER_EMBEDS, a, e) &&
-              gf_vectors_start(&v, t.runner.model.config.hidden_size, e);
+              gf_vectors_start(&v, t.runner.model.embedding_size, e);
     while (ok && (got = gf_texts_next(&t, e)) == 1)
         ok = gf_vectors_add(&v, t.window.rows, t.embeddings.x, e);
     ok = gf_vectors_finish(&v, ok && got == 0, e);

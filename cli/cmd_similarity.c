@@ -32,12 +32,12 @@ static bool print_matrix(gf_file *out, int64_t n, int64_t width, const gf_real *
 
 static bool compare_texts(gf_args *a, gf_err *e) {
     gf_texts t = {0};
-    gf_real *x = NULL; /* [n_words, H] */
+    gf_real *x = NULL; /* [n_words, E] */
     int64_t done = 0, width = 0;
     int got = 0;
     bool ok = gf_texts_open(&t, GF_RUNNER_EMBEDS, a, e);
     if (ok) {
-        width = t.runner.model.config.hidden_size;
+        width = t.runner.model.embedding_size;
         ok = (x = gf_alloc_array(a->n_words * width, sizeof *x, e)) != NULL;
     }
     while (ok && (got = gf_texts_next(&t, e)) == 1) {

@@ -34,15 +34,16 @@ const char *graft_version(void);
 graft_model *graft_open(const char *path, int threads, graft_error *e);
 void graft_close(graft_model *m); /* NULL is fine */
 
-int graft_hidden_size(const graft_model *m);
+/* Elements of an embedding: the hidden size, or the width of the projection behind the pooling. */
+int graft_embedding_size(const graft_model *m);
 int graft_task_count(const graft_model *m);
 /* Names stay valid until the model is closed; NULL outside the range. */
 const char *graft_task_name(const graft_model *m, int task);
 int graft_class_count(const graft_model *m, int task);
 const char *graft_class_name(const graft_model *m, int task, int class_index);
 
-/* texts [n], UTF-8. embeddings [n, hidden_size] or NULL; scores[task] [n, classes of the task] are
- * probabilities, scores NULL: none wanted. 1 on success, 0 on failure. */
+/* texts [n], UTF-8. embeddings [n, embedding size] or NULL; scores[task] [n, classes of the task]
+ * are probabilities, scores NULL: none wanted. 1 on success, 0 on failure. */
 int graft_predict(graft_model *m, const char *const *texts, int n, float *embeddings,
                   float *const *scores, graft_error *e);
 

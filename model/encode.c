@@ -20,8 +20,12 @@ static bool embeddings_train(const gf_model *m) {
            norm_trains(&m->embedding_norm);
 }
 
+static bool dense_trains(const gf_linear *l) {
+    return (l->weight && l->weight->trainable) || (l->bias && l->bias->trainable);
+}
+
 bool gf_model_encoder_frozen(const gf_model *m) {
-    if (embeddings_train(m)) return false;
+    if (embeddings_train(m) || dense_trains(&m->dense)) return false;
     for (int64_t i = 0; i < m->config.num_hidden_layers; i++)
         if (layer_trains(&m->layers[i])) return false;
     return true;
@@ -77,12 +81,21 @@ gf_node *gf_model_hidden(gf_graph *g, gf_model *m, const gf_batch *b, const gf_m
     return x;
 }
 
+static gf_node *project(gf_graph *g, const gf_model *m, gf_node *x) {
+    gf_attr attr = {.kind = m->dense_activation == GF_DENSE_TANH ? GF_ACT_TANH : GF_ACT_NONE};
+    gf_node *bias = m->dense.bias ? gf_graph_param(g, m->dense.bias)
+                                  : gf_graph_input(g, gf_shape1(m->embedding_size), m->zeros);
+    return gf_call(g, linear, &attr, x, gf_graph_param(g, m->dense.weight), bias);
+}
+
 gf_node *gf_model_embed(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode) {
     static const int kinds[] = {[GF_POOL_MEAN] = GF_POOLED_MEAN,
                                 [GF_POOL_CLS] = GF_POOLED_CLS,
-                                [GF_POOL_MAX] = GF_POOLED_MAX};
+                                [GF_POOL_MAX] = GF_POOLED_MAX,
+                                [GF_POOL_POOLER] = GF_POOLED_CLS};
     gf_attr attr = {.kind = kinds[m->pooling], .start = b->start, .sequences = b->sequences};
     gf_node *x = gf_call(g, pool, &attr, gf_model_hidden(g, m, b, mode));
+    if (m->dense.weight) x = project(g, m, x);
     return m->normalize ? gf_call(g, l2_normalize, &attr, x) : x;
 }
 

@@ -1,6 +1,6 @@
 /* encode: the computation of a model as a tape over a packed batch.
  *
- *     gf_node *e = gf_model_embed(graph, model, &batch, &(gf_mode){0});      [B, H]
+ *     gf_node *e = gf_model_embed(graph, model, &batch, &(gf_mode){0});      [B, E]
  *     gf_node *z = gf_head_logits(graph, &model->heads[0], e);               [B, classes]
  *
  * Devlin et al. 2019 (BERT) with post-layer norms, mean pooling and L2 norm of Reimers & Gurevych
@@ -21,9 +21,9 @@ typedef struct gf_mode {
 
 /* The hidden states behind the last layer [T, H]. */
 gf_node *gf_model_hidden(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode);
-/* Pooled and, as the model says, normalised [B, H]. */
+/* Pooled and, as the model says, projected and normalised [B, E]. */
 gf_node *gf_model_embed(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode);
-/* Logits [B, classes] over an embedding [B, H]. */
+/* Logits [B, classes] over an embedding [B, E]. */
 gf_node *gf_head_logits(gf_graph *g, const gf_head *h, gf_node *embedding);
 /* True when no parameter below the heads trains: the embedding of a text is then a constant. */
 bool gf_model_encoder_frozen(const gf_model *m);

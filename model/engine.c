@@ -33,7 +33,7 @@ bool gf_engine_heads(gf_engine *n, const gf_model *m, int64_t rows, const gf_rea
     gf_node *x, **z = gf_alloc_array(m->n_heads, sizeof *z, e);
     bool ok = z != NULL;
     gf_graph_reset(n->graph);
-    x = gf_graph_input(n->graph, gf_shape2(rows, m->config.hidden_size), embeddings);
+    x = gf_graph_input(n->graph, gf_shape2(rows, m->embedding_size), embeddings);
     for (int64_t h = 0; ok && h < m->n_heads; h++)
         gf_graph_keep(z[h] = gf_head_logits(n->graph, &m->heads[h], x));
     ok = ok && gf_graph_plan(n->graph, NULL, 0, e);
@@ -63,8 +63,8 @@ int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t c
 bool gf_engine_sweep(gf_engine *n, gf_model *m, const gf_dataset *d, int64_t max_rows,
                      gf_take_batch *take, void *context, gf_err *e) {
     gf_batch b = {0};
-    gf_real *x = NULL; /* [sequences, H] */
-    int64_t *order = gf_alloc_array(d->rows, sizeof *order, e), width = m->config.hidden_size;
+    gf_real *x = NULL; /* [sequences, E] */
+    int64_t *order = gf_alloc_array(d->rows, sizeof *order, e), width = m->embedding_size;
     int64_t capacity = 0;
     bool ok = order && gf_order_by_length(order, d, e);
     for (int64_t i = 0; ok && i < d->rows;) {

@@ -2,7 +2,7 @@
  *
  *     gf_engine n = {0};
  *     if (!gf_engine_start(&n, 0, e)) goto done;
- *     gf_engine_embed(&n, &model, &batch, out, e);              out [sequences, H]
+ *     gf_engine_embed(&n, &model, &batch, out, e);              out [sequences, E]
  *     gf_engine_stop(&n);
  *
  * One engine serves one caller at a time; engines are independent of each other. */
@@ -23,7 +23,7 @@ void gf_engine_stop(gf_engine *n);
 
 /* Embeds a batch without training anything. */
 bool gf_engine_embed(gf_engine *n, gf_model *m, const gf_batch *b, gf_real *out, gf_err *e);
-/* All heads over embeddings [rows, H]: logits[h] is [rows, classes of head h]. */
+/* All heads over embeddings [rows, E]: logits[h] is [rows, classes of head h]. */
 bool gf_engine_heads(gf_engine *n, const gf_model *m, int64_t rows, const gf_real *embeddings,
                      gf_real *const *logits, gf_err *e);
 /* probabilities [classes] = softmax(logits). */
@@ -38,7 +38,7 @@ int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t c
                             int64_t max_rows);
 
 /* Embeds every row of a data set, longest first, and hands each batch with its embeddings
- * [sequences, H] to `take`, which returns false with *e set to stop. */
+ * [sequences, E] to `take`, which returns false with *e set to stop. */
 typedef bool gf_take_batch(void *context, const gf_batch *b, const gf_real *embeddings, gf_err *e);
 bool gf_engine_sweep(gf_engine *n, gf_model *m, const gf_dataset *d, int64_t max_rows,
                      gf_take_batch *take, void *context, gf_err *e);

@@ -6,9 +6,30 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *gf_pooling_name(gf_pooling p) {
-    static const char *const names[] = {"mean", "cls", "max"};
-    return names[p];
+/* In the order of gf_pooling and of gf_dense_activation. */
+static const char *const poolings[] = {"mean", "cls", "max", "pooler", NULL};
+static const char *const activations[] = {"identity", "tanh", NULL};
+
+/* The place of a name in a list that NULL ends, -1 if it is not there. */
+static int find_name(const char *const *names, const char *name) {
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0) return i;
+    return -1;
+}
+
+const char *gf_pooling_name(gf_pooling p) { return poolings[p]; }
+const char *gf_dense_activation_name(gf_dense_activation a) { return activations[a]; }
+
+bool gf_pooling_find(const char *name, gf_pooling *p) {
+    int i = find_name(poolings, name);
+    if (i >= 0) *p = (gf_pooling)i;
+    return i >= 0;
+}
+
+bool gf_dense_activation_find(const char *name, gf_dense_activation *a) {
+    int i = find_name(activations, name);
+    if (i >= 0) *a = (gf_dense_activation)i;
+    return i >= 0;
 }
 
 /* Adds PREFIX.NAME, or PREFIX.NAME for the layer where prefix has a number in it. */
@@ -65,11 +86,62 @@ bool gf_model_make(gf_model *m, const gf_bert_config *config, gf_err *e) {
     m->pooling = GF_POOL_MEAN;
     m->normalize = true;
     m->max_length = config->max_position_embeddings;
+    m->embedding_size = config->hidden_size;
     m->layers = gf_alloc_array(config->num_hidden_layers, sizeof *m->layers, e);
     if (!m->layers || !add_embeddings(m, e)) return false;
     for (int64_t i = 0; i < config->num_hidden_layers; i++)
         if (!add_layer(m, &m->layers[i], i, e)) return false;
     return true;
+}
+
+bool gf_model_is_dense(const gf_model *m, const gf_param *p) {
+    return p == m->dense.weight || (p == m->dense.bias && p != NULL);
+}
+
+/* Puts the last n parameters before those of the heads, which keep their order. */
+static void move_before_heads(gf_model *m, int64_t n) {
+    gf_param **items = m->params.items, *moved[2];
+    int64_t heads = 2 * m->n_heads, from = m->params.count - n;
+    memcpy(moved, items + from, (size_t)n * sizeof *moved);
+    memmove(items + from - heads + n, items + from - heads, (size_t)heads * sizeof *items);
+    memcpy(items + from - heads, moved, (size_t)n * sizeof *moved);
+}
+
+static void drop_dense(gf_model *m) {
+    if (m->dense.weight) gf_params_remove(&m->params, m->dense.weight);
+    if (m->dense.bias) gf_params_remove(&m->params, m->dense.bias);
+    gf_free(m->zeros);
+    m->zeros = NULL;
+    m->dense = (gf_linear){0};
+    m->embedding_size = m->config.hidden_size;
+}
+
+bool gf_model_add_dense(gf_model *m, const char *prefix, int64_t out, bool bias,
+                        gf_dense_activation activation, gf_err *e) {
+    int64_t before = m->params.count;
+    m->dense_activation = activation;
+    m->dense.weight = add(m, prefix, "weight", gf_shape2(out, m->config.hidden_size), e);
+    if (!m->dense.weight) return false;
+    m->embedding_size = out;
+    if (bias)
+        m->dense.bias = add(m, prefix, "bias", gf_shape1(out), e);
+    else
+        m->zeros = gf_alloc_array(out, sizeof *m->zeros, e);
+    move_before_heads(m, m->params.count - before);
+    return m->dense.bias || m->zeros;
+}
+
+bool gf_model_set_pooling(gf_model *m, gf_pooling p, gf_err *e) {
+    bool changes = (p == GF_POOL_POOLER) != (m->pooling == GF_POOL_POOLER);
+    if (changes && m->n_heads > 0 && m->embedding_size != m->config.hidden_size)
+        return gf_fail(e, GF_E_INVALID,
+                       "pooling \"pooler\" would replace the projection to %lld elements on which "
+                       "the head \"%s\" stands; leave the pooling as the model has it",
+                       (long long)m->embedding_size, m->heads[0].name);
+    m->pooling = p;
+    if (changes) drop_dense(m);
+    return !changes || p != GF_POOL_POOLER ||
+           gf_model_add_dense(m, "pooler.dense", m->config.hidden_size, true, GF_DENSE_TANH, e);
 }
 
 static bool fill_head(gf_model *m, gf_head *h, const char *task, const char *const *classes,
@@ -80,7 +152,7 @@ static bool fill_head(gf_model *m, gf_head *h, const char *task, const char *con
     for (; h->n_classes < n_classes; h->n_classes++)
         if (!(h->classes[h->n_classes] = gf_strdup(classes[h->n_classes], e))) return false;
     snprintf(prefix, sizeof prefix, "heads.%s", task);
-    return add_linear(m, &h->linear, prefix, n_classes, m->config.hidden_size, e);
+    return add_linear(m, &h->linear, prefix, n_classes, m->embedding_size, e);
 }
 
 bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes, int64_t n_classes,
@@ -116,6 +188,26 @@ static void free_head(gf_head *h) {
     for (int64_t c = 0; c < h->n_classes; c++) gf_free(h->classes[c]);
     gf_free(h->classes);
     gf_free(h->name);
+}
+
+bool gf_model_rename_head(gf_model *m, gf_head *head, const char *task, gf_err *e) {
+    char *name = NULL, *weight = NULL, *bias = NULL;
+    if (strcmp(head->name, task) == 0) return true;
+    if (gf_model_find_head(m, task))
+        return gf_fail(e, GF_E_INVALID, "task \"%s\": the model has two heads of this name", task);
+    if (!(name = gf_strdup(task, e)) || !(weight = gf_format(e, "heads.%s.weight", task)) ||
+        !(bias = gf_format(e, "heads.%s.bias", task))) {
+        gf_free(name);
+        gf_free(weight);
+        return false;
+    }
+    gf_free(head->name);
+    gf_free(head->linear.weight->name);
+    gf_free(head->linear.bias->name);
+    head->name = name; /* the head and its parameters own them now */
+    head->linear.weight->name = weight;
+    head->linear.bias->name = bias;
+    return true;
 }
 
 void gf_model_drop_last_head(gf_model *m) {
@@ -164,6 +256,7 @@ void gf_model_free(gf_model *m) {
     gf_free(m->heads);
     gf_free(m->layers);
     gf_params_free(&m->params);
+    gf_free(m->zeros);
     gf_tokenizer_free(m->tokenizer);
     for (int64_t i = 0; i < m->n_maps; i++) gf_io_unmap(&m->maps[i]);
     gf_free(m->maps);

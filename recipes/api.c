@@ -44,7 +44,7 @@ void graft_close(graft_model *m) {
     gf_free(m);
 }
 
-int graft_hidden_size(const graft_model *m) { return (int)m->model.config.hidden_size; }
+int graft_embedding_size(const graft_model *m) { return (int)m->model.embedding_size; }
 int graft_task_count(const graft_model *m) { return (int)m->model.n_heads; }
 
 static const gf_head *find(const graft_model *m, int task) {
@@ -90,7 +90,7 @@ typedef struct answer {
 static bool take_batch(void *context, const gf_batch *b, const gf_real *x, gf_err *e) {
     answer *a = context;
     const gf_model *m = &a->m->model;
-    int64_t width = m->config.hidden_size;
+    int64_t width = m->embedding_size;
     for (int64_t i = 0; a->embeddings && i < b->sequences; i++)
         memcpy(a->embeddings + b->row[i] * width, x + i * width, (size_t)width * sizeof *x);
     if (!a->scores) return true;

@@ -32,7 +32,7 @@ bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_datase
     keeping k = {f, {tell, 0, d->rows}};
     int64_t count;
     f->rows = d->rows;
-    f->width = m->config.hidden_size;
+    f->width = m->embedding_size;
     if (!gf_mul_i64(f->rows, f->width, &count))
         return gf_fail(e, GF_E_NOMEM, "too many rows to keep their embeddings");
     if (!(f->x = gf_alloc_array(count, sizeof *f->x, e))) return false;
@@ -66,7 +66,7 @@ static bool read_labels(scoring *s, int64_t task, int64_t count, const int64_t *
     return true;
 }
 
-/* One head over embeddings x [count, H] of these rows. */
+/* One head over embeddings x [count, E] of these rows. */
 static bool score_task(scoring *s, int64_t task, int64_t count, const int64_t *rows,
                        const gf_real *x, gf_err *e) {
     gf_graph *g = s->engine->graph;
@@ -76,8 +76,7 @@ static bool score_task(scoring *s, int64_t task, int64_t count, const int64_t *r
     if (!read_labels(s, task, count, rows, &present, e)) return false;
     if (present == 0) return true;
     gf_graph_reset(g);
-    z = gf_head_logits(g, head,
-                       gf_graph_input(g, gf_shape2(count, s->model->config.hidden_size), x));
+    z = gf_head_logits(g, head, gf_graph_input(g, gf_shape2(count, s->model->embedding_size), x));
     loss = gf_call(g, cross_entropy, (&(gf_attr){.ids = s->labels, .divisor = (double)present}), z);
     gf_graph_keep(z);
     gf_graph_keep(loss);

@@ -9,7 +9,7 @@
 /* Rows encoded at once when nobody says otherwise; GF_BATCH_TOKENS usually ends a batch before. */
 enum { GF_EVAL_ROWS = 512 };
 
-/* The embeddings of all rows [rows, H] of a data set under a frozen encoder. */
+/* The embeddings of all rows [rows, E] of a data set under a frozen encoder. */
 typedef struct gf_features {
     gf_real *x; /* NULL: none */
     int64_t rows, width;

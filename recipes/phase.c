@@ -38,7 +38,7 @@ bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
 }
 
 bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e) {
-    int64_t each = r->model.config.hidden_size * (int64_t)sizeof(gf_real);
+    int64_t each = r->model.embedding_size * (int64_t)sizeof(gf_real);
     if (!p->encoder_frozen || (r->train.rows + r->dev.rows) * each > r->recipe->cache_mb << 20)
         return true;
     if (p->trains && !gf_features_make(&p->train, n, &r->model, &r->train, GF_EVAL_ROWS, tell, e))

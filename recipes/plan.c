@@ -55,15 +55,20 @@ static bool add_data_line(const gf_run *r, const char *name, const gf_dataset *d
 
 static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
     const gf_bert_config *c = &r->model.config;
-    char a[32], b[32];
+    char a[32], b[32], projection[64] = "";
     int64_t encoder = encoder_elements(&r->model);
+    if (r->model.dense.weight)
+        snprintf(projection, sizeof projection, ", projected to %lld (%s)",
+                 (long long)r->model.embedding_size,
+                 gf_dense_activation_name(r->model.dense_activation));
     bool ok = gf_text_add(out, e, "recipe   %s\nmodel    %s\n", r->recipe->path, r->recipe->base) &&
               gf_text_add(out, e,
-                          "         BERT of %lld layers, hidden %lld, %lld heads; %s pooling%s; "
+                          "         BERT of %lld layers, hidden %lld, %lld heads; %s pooling%s%s; "
                           "max_length %lld\n",
                           (long long)c->num_hidden_layers, (long long)c->hidden_size,
                           (long long)c->num_attention_heads, gf_pooling_name(r->model.pooling),
-                          r->model.normalize ? ", L2 norm" : "", (long long)r->model.max_length) &&
+                          projection, r->model.normalize ? ", L2 norm" : "",
+                          (long long)r->model.max_length) &&
               gf_text_add(out, e, "         %s parameters in the encoder, %s in the heads\n",
                           grouped(encoder, a),
                           grouped(all_elements(&r->model.params, false) - encoder, b)) &&
@@ -254,10 +259,12 @@ static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
     const gf_model *m = &r->model;
     double layers = (double)m->config.num_hidden_layers, below = layers;
     for (int64_t i = m->params.count - 1; i >= 0; i--) {
+        const gf_param *param = m->params.items[i];
         long long layer = -1;
-        if (!m->params.items[i]->trainable || strncmp(m->params.items[i]->name, "heads.", 6) == 0)
+        if (!param->trainable || gf_model_is_dense(m, param) ||
+            strncmp(param->name, "heads.", 6) == 0)
             continue;
-        sscanf(m->params.items[i]->name, "encoder.layer.%lld.", &layer);
+        sscanf(param->name, "encoder.layer.%lld.", &layer);
         below = fmin(below, layer < 0 ? 0 : (double)layer);
     }
     if (p->encoder_frozen) return 0;

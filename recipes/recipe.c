@@ -23,7 +23,7 @@ enum { LARGEST_RECIPE = 1 << 24 };
 
 static const char *const task_types[] = {"classification", NULL};
 static const char *const inits[] = {"random", NULL};
-static const char *const poolings[] = {"mean", "cls", "max", NULL};
+static const char *const poolings[] = {"mean", "cls", "max", "pooler", NULL};
 static const char *const optimizers[] = {"adamw", NULL};
 
 static const char *const no_class = NULL;

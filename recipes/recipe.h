@@ -63,7 +63,7 @@ typedef struct gf_recipe {
     char *heads_init; /* NULL: from the seed */
     int64_t
         max_length; /* tokens, special ones included; the default is cut to the base's positions */
-    char *pooling;  /* "mean", "cls", "max"; NULL: the base folder's, else mean */
+    char *pooling;  /* "mean", "cls", "max", "pooler"; NULL: the base's own, else mean */
     int normalize;  /* 0, 1; -1: the base folder's, else 1 */
     double dropout; /* NAN: the base's config */
     char *train, *dev, *test; /* dev and test may be NULL */

@@ -1,5 +1,6 @@
 #include "recipes/run.h"
 
+#include "checkpoints/classifier.h"
 #include "checkpoints/folder.h"
 #include "checkpoints/heads.h"
 #include "checkpoints/open.h"
@@ -9,12 +10,35 @@
 #include <math.h>
 #include <string.h>
 
+/* BERT's pooler comes with the base's values; a random encoder draws it. */
+static bool read_pooler(gf_run *r, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    if (c->init) return true;
+    if (gf_place_find(c->base) == GF_PLACE_MODEL)
+        return gf_folder_read_pooler(&r->model, c->base, e) ||
+               (gf_err_prefix(e, "%s: model.pooling is \"pooler\"", c->path), false);
+    return gf_fail(e, GF_E_MODEL,
+                   "%s: model.pooling is \"pooler\", but %s has no tensor "
+                   "\"pooler.dense.weight\"; choose another pooling or a base with a pooler",
+                   c->path, c->base);
+}
+
+static bool set_pooling(gf_run *r, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    gf_pooling pooling = r->model.pooling, old = pooling;
+    if (!c->pooling || !gf_pooling_find(c->pooling, &pooling) || pooling == old) return true;
+    if (!gf_model_set_pooling(&r->model, pooling, e)) {
+        gf_err_prefix(e, "%s: model.pooling", c->path);
+        return false;
+    }
+    return pooling != GF_POOL_POOLER || read_pooler(r, e);
+}
+
 static bool apply_model_keys(gf_run *r, gf_err *e) {
     const gf_recipe *c = r->recipe;
     gf_model *m = &r->model;
     int64_t positions = m->config.max_position_embeddings;
-    for (int p = GF_POOL_MEAN; c->pooling && p <= GF_POOL_MAX; p++)
-        if (strcmp(c->pooling, gf_pooling_name((gf_pooling)p)) == 0) m->pooling = (gf_pooling)p;
+    if (!set_pooling(r, e)) return false;
     if (c->normalize >= 0) m->normalize = c->normalize == 1;
     m->max_length = c->max_length;
     if (m->max_length == GF_DEFAULT_MAX_LENGTH && m->max_length > positions)
@@ -40,12 +64,62 @@ static bool same_classes(const gf_head *h, const gf_labels *l) {
     return same;
 }
 
+/* True when a head has the classes of a list, in whatever order. */
+static bool has_classes(const gf_head *h, const gf_labels *l) {
+    bool all = h->n_classes == l->count;
+    for (int64_t i = 0; all && i < h->n_classes; i++)
+        all = gf_labels_find(l, h->classes[i], strlen(h->classes[i])) >= 0;
+    return all;
+}
+
+/* Row i of a parameter goes to row to[i] of n. */
+static bool move_rows(gf_param *p, const int64_t *to, int64_t n, gf_err *e) {
+    int64_t count = gf_param_count(p), width = count / n;
+    gf_real *rows = gf_alloc_array(count, sizeof *rows, e);
+    bool ok = rows && gf_param_own(p, e);
+    if (ok) memcpy(rows, p->owned, (size_t)count * sizeof *rows);
+    for (int64_t i = 0; ok && i < n; i++)
+        memcpy(p->owned + to[i] * width, rows + i * width, (size_t)width * sizeof *rows);
+    gf_free(rows);
+    return ok;
+}
+
+/* Puts rows and classes of a head that has_classes() into the list's order. */
+static bool reorder(gf_head *h, const gf_labels *l, gf_err *e) {
+    int64_t n = h->n_classes, *to = gf_alloc_array(n, sizeof *to, e);
+    char **names = to ? gf_alloc_array(n, sizeof *names, e) : NULL;
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < n; i++) {
+        to[i] = gf_labels_find(l, h->classes[i], strlen(h->classes[i]));
+        names[to[i]] = h->classes[i];
+    }
+    ok = ok && move_rows(h->linear.weight, to, n, e) && move_rows(h->linear.bias, to, n, e);
+    if (ok) memcpy(h->classes, names, (size_t)n * sizeof *names);
+    gf_free(names);
+    gf_free(to);
+    return ok;
+}
+
+/* The head of a base that is a classifier is the one task's, whatever the task's name and the order
+ * of its classes. NULL: the base brings none that fits. */
+static gf_head *find_classifier(const gf_run *r) {
+    gf_head *h = gf_model_find_head(&r->model, GF_CLASSIFIER);
+    bool fits = h && r->recipe->n_tasks == 1 && r->model.pooling == GF_POOL_POOLER;
+    return fits && has_classes(h, &r->labels[0]) ? h : NULL;
+}
+
 /* A base that graft trained brings heads. Those of the recipe's tasks, with the same classes, go on
  * from where they are; others are left behind. */
 static bool place_head(gf_run *r, int64_t task, const gf_log *log, gf_err *e) {
     const char *name = r->recipe->tasks[task].name;
     const gf_labels *l = &r->labels[task];
-    gf_head *h = gf_model_find_head(&r->model, name);
+    gf_head *h = gf_model_find_head(&r->model, name), *brought = find_classifier(r);
+    if (!h && brought) {
+        if (!gf_model_rename_head(&r->model, h = brought, name, e)) return false;
+        gf_log_say(log, GF_LOG_NOTE, "task \"%s\" takes over the base's head \"%s\"", name,
+                   GF_CLASSIFIER);
+    }
+    if (h && h == brought && !reorder(h, l, e)) return false;
     if (h && same_classes(h, l)) {
         gf_log_say(log, GF_LOG_NOTE, "task \"%s\" goes on from the head the base brings", name);
         gf_model_move_head(&r->model, h, task);

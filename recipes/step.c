@@ -8,8 +8,7 @@
 
 bool gf_stepper_start(gf_stepper *s, const gf_run *r, gf_err *e) {
     int64_t tasks = r->recipe->n_tasks, batch = r->recipe->batch_size, labels, wide;
-    if (!gf_mul_i64(tasks, batch, &labels) ||
-        !gf_mul_i64(batch, r->model.config.hidden_size, &wide))
+    if (!gf_mul_i64(tasks, batch, &labels) || !gf_mul_i64(batch, r->model.embedding_size, &wide))
         return gf_fail(e, GF_E_NOMEM, "a batch of %lld rows is too large", (long long)batch);
     return (s->labels = gf_alloc_array(labels, sizeof *s->labels, e)) &&
            (s->gathered = gf_alloc_array(wide, sizeof *s->gathered, e)) &&
@@ -37,7 +36,7 @@ static gf_node *embed(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, const
                     .attention_dropout = r->attention_dropout,
                     .seed = r->recipe->seed,
                     .step = (uint64_t)at->batches};
-    int64_t width = r->model.config.hidden_size;
+    int64_t width = r->model.embedding_size;
     if (p->train.x) {
         for (int64_t i = 0; i < count; i++)
             memcpy(s->gathered + i * width, p->train.x + rows[i] * width,

@@ -49,7 +49,7 @@ typedef struct gf_update {
 /* Memory of an update, reused. */
 typedef struct gf_stepper {
     gf_batch batch;
-    gf_real *gathered;          /* [batch, H] features of a batch */
+    gf_real *gathered;          /* [batch, E] features of a batch */
     int32_t *labels;            /* [n_tasks][batch] */
     gf_node **losses;           /* [n_tasks] */
     double *divisors, *weights; /* [n_tasks] */

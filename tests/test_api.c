@@ -52,7 +52,7 @@ static void test_names_and_sizes(void **state) {
     assert_string_equal(graft_version(), GRAFT_VERSION);
     assert_string_equal(GF_VERSION, GRAFT_VERSION);
     assert_non_null(m);
-    assert_int_equal(graft_hidden_size(m), H);
+    assert_int_equal(graft_embedding_size(m), H);
     assert_int_equal(graft_task_count(m), 2);
     assert_string_equal(graft_task_name(m, 1), "sentiment");
     assert_null(graft_task_name(m, 2));

@@ -183,8 +183,8 @@ static void test_judges_modules(void **state) {
         {"[" MODULE("models.Transformer", "") "]", "no Pooling module"},
         {"[" MODULE("models.Pooling", "1_Pooling") "]", "module 0 is \"Pooling\""},
         {"[" MODULE("models.Transformer", "") "," MODULE("models.Pooling", "1_Pooling") "," MODULE(
-             "models.Dense", "2_Dense") "]",
-         "module 2 is \"Dense\""},
+             "models.CNN", "2_CNN") "]",
+         "module 2 is \"CNN\""},
         {"[" MODULE("models.Transformer", "../plain") "]", "leads out of the folder"},
         {"[" MODULE("models.Transformer", "/etc") "]", "leads out of the folder"},
         {"[" MODULE("models.Transformer", "") "," MODULE("models.Pooling", "nowhere") "]",
