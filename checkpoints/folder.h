@@ -12,6 +12,7 @@
 #ifndef GF_CHECKPOINTS_FOLDER_H
 #define GF_CHECKPOINTS_FOLDER_H
 
+#include "checkpoints/tensor.h"
 #include "core/log.h"
 #include "model/model.h"
 
@@ -30,9 +31,25 @@ bool gf_folder_read_pooler(gf_model *m, const char *path, gf_err *e);
 /* True when FOLDER/NAME exists. */
 bool gf_folder_holds(const char *folder, const char *name);
 
-/* Writes a sentence-transformers folder that also holds the heads. It is built as PATH.tmp and
- * exchanged with PATH, which is never half a model; a model folder or an empty folder at PATH is
- * replaced, anything else is left alone and an error. Equal models give equal bytes. */
+/* How a folder is written. All zero: as sentence-transformers wants it, F32. */
+typedef struct gf_folder_style {
+    gf_dtype dtype;     /* of the encoder's weights: F32 (also 0), F16 or BF16 */
+    bool plain;         /* without modules.json and what it names: as transformers alone wants it */
+    bool no_weights;    /* without model.safetensors */
+    const char *readme; /* README.md, NULL: none */
+} gf_folder_style;
+
+/* Writes a model folder that also holds the heads. It is built as PATH.tmp and exchanged with PATH,
+ * which is never half a model; a model folder or an empty folder at PATH is replaced, anything else
+ * is left alone and an error. Equal models give equal bytes. */
+bool gf_folder_save_as(const gf_model *m, const char *path, const gf_folder_style *style,
+                       gf_err *e);
+/* In the style that is all zero. */
 bool gf_folder_save(const gf_model *m, const char *path, gf_err *e);
+/* Writes the same into an existing folder of the caller's, who publishes it. */
+bool gf_folder_write(const gf_model *m, const char *folder, const gf_folder_style *style,
+                     gf_err *e);
+/* Whether a folder may be made at PATH: nothing is there, or a model, or an empty folder. */
+bool gf_folder_may_replace(const char *path, gf_err *e);
 
 #endif

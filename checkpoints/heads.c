@@ -125,7 +125,7 @@ bool gf_heads_write(const gf_model *m, const char *folder, gf_err *e) {
     cJSON *j = values && m->n_heads ? gf_heads_to_json(m, e) : NULL;
     bool ok = values && (m->n_heads == 0 || (j && (text = gf_json_print(j, e)) &&
                                              gf_io_replace_file(list, text, strlen(text), e) &&
-                                             gf_weights_write(m, true, values, e)));
+                                             gf_weights_write(m, true, GF_DTYPE_F32, values, e)));
     cJSON_Delete(j);
     gf_free(text);
     gf_free(values);

@@ -2,6 +2,7 @@
 
 #include "checkpoints/h5.h"
 #include "checkpoints/heads.h"
+#include "checkpoints/outline.h"
 #include "core/child.h"
 #include "core/json.h"
 #include "core/mem.h"
@@ -38,9 +39,7 @@ static void write_tokenizer(gf_h5 *h, const gf_tokenizer *t) {
 
 static void write_model(gf_h5 *h, const gf_model *m) {
     gf_h5_write_group(h, "/model");
-    gf_h5_write_word(h, "/model", "pooling", gf_pooling_name(m->pooling));
-    gf_h5_write_int(h, "/model", "normalize", m->normalize);
-    gf_h5_write_int(h, "/model", "max_length", m->max_length);
+    write_json(h, "outline", gf_outline_to_json(m, h->e));
     write_json(h, "config", gf_bert_config_to_json(&m->config, h->e));
     write_json(h, "heads", gf_heads_to_json(m, h->e));
     write_tokenizer(h, m->tokenizer);
@@ -194,24 +193,17 @@ static void read_tokenizer(gf_h5 *h, gf_model *m) {
     gf_free(text);
 }
 
-static void read_pooling(gf_h5 *h, gf_model *m) {
-    char *name = gf_h5_read_word(h, "/model", "pooling");
-    int i = 0;
-    while (h->ok && i <= GF_POOL_MAX && strcmp(name, gf_pooling_name((gf_pooling)i)) != 0) i++;
-    if (h->ok && i > GF_POOL_MAX) gf_h5_fail(h, "/model", "pooling", "mean, cls or max is wanted");
-    if (h->ok) m->pooling = (gf_pooling)i;
-    gf_free(name);
+static void read_outline(gf_h5 *h, gf_model *m) {
+    cJSON *j = read_json(h, "outline");
+    if (j && !gf_outline_apply(m, j, h->path, h->e)) h->ok = false;
+    cJSON_Delete(j);
 }
 
 static void read_model(gf_h5 *h, gf_model *m) {
     read_config(h, m);
+    if (h->ok) read_outline(h, m);
     if (h->ok) read_heads(h, m);
     if (h->ok) read_tokenizer(h, m);
-    read_pooling(h, m);
-    m->normalize = gf_h5_read_int(h, "/model", "normalize") != 0;
-    m->max_length = gf_h5_read_int(h, "/model", "max_length");
-    if (h->ok && (m->max_length < 3 || m->max_length > m->config.max_position_embeddings))
-        gf_h5_fail(h, "/model", "max_length", "it must lie between 3 and the model's positions");
 }
 
 /* Names in a group that the model does not know: one is enough to distrust the file. */

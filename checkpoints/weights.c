@@ -179,6 +179,14 @@ bool gf_weights_read_heads(gf_model *m, const char *path, const gf_log *log, gf_
     return read_params(m, true, path, log, e);
 }
 
+bool gf_weights_read_all(gf_model *m, const char *path, gf_err *e) {
+    source s;
+    bool ok = open_source(&s, path, e);
+    for (int64_t i = 0; ok && i < m->params.count; i++)
+        ok = take(&s, m->params.items[i], m->params.items[i]->name, e);
+    return close_source(&s, m, ok, e);
+}
+
 /* True when the file has a tensor PREFIX NAME, or NAME; then that is how it is found. */
 static bool settle_prefix(source *s, const char *name) {
     if (find(s, name)) return true;
@@ -210,7 +218,8 @@ bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *
     return ok;
 }
 
-bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e) {
+bool gf_weights_write(const gf_model *m, bool heads, gf_dtype dtype, const char *path,
+                      gf_err *e) {
     gf_named_tensor *items = gf_alloc_array(m->params.count, sizeof *items, e);
     int64_t n = 0;
     bool ok = items != NULL;
@@ -223,7 +232,7 @@ bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e
             ok = gf_fail(e, GF_E_INTERNAL, "%s: parameter \"%s\" has no value to be written", path,
                          p->name);
     }
-    ok = ok && gf_safetensors_write(path, items, n, e);
+    ok = ok && gf_safetensors_write_as(path, items, n, dtype, NULL, e);
     gf_free(items);
     return ok;
 }

@@ -8,6 +8,7 @@
 #ifndef GF_CHECKPOINTS_WEIGHTS_H
 #define GF_CHECKPOINTS_WEIGHTS_H
 
+#include "checkpoints/tensor.h"
 #include "core/log.h"
 #include "model/model.h"
 
@@ -25,9 +26,11 @@ bool gf_weights_read_linear(gf_model *m, const gf_linear *l, const char *name, c
 bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *e);
 /* All parameters of all heads. */
 bool gf_weights_read_heads(gf_model *m, const char *path, const gf_log *log, gf_err *e);
-/* Writes the encoder's parameters, with BERT's pooler if the model has it, or the heads'. A
- * parameter without a value is an error. */
-bool gf_weights_write(const gf_model *m, bool heads, const char *path, gf_err *e);
+/* All parameters, under the model's own names. */
+bool gf_weights_read_all(gf_model *m, const char *path, gf_err *e);
+/* Writes the encoder's parameters, with BERT's pooler if the model has it, or the heads', as F32,
+ * F16 or BF16. A parameter without a value is an error. */
+bool gf_weights_write(const gf_model *m, bool heads, gf_dtype dtype, const char *path, gf_err *e);
 /* Writes NAME.weight and, if there is one, NAME.bias. */
 bool gf_weights_write_linear(const gf_linear *l, const char *name, const char *path, gf_err *e);
 
