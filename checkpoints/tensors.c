@@ -1,6 +1,7 @@
 #include "checkpoints/tensors.h"
 
 #include "checkpoints/safetensors.h"
+#include "checkpoints/torch_file.h"
 #include "core/mem.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static const struct {
                  gf_err *e);
 } formats[] = {
     {"safetensors", gf_safetensors_begins, gf_safetensors_read},
+    {"PyTorch", gf_torch_begins, gf_torch_read},
 };
 
 static int format_of(const unsigned char *bytes, size_t size) {
