@@ -13,6 +13,7 @@ enum {
     MAX_NAME = 512, /* bytes of an entry's name */
     MAX_PICKLE = 1 << 26,
     MAX_COPIES = 8, /* times the file's size that copies of views may take */
+    END_BYTES = 22, /* of the record that ends a zip archive */
     METHOD_STORED = 0,
     FLAG_ENCRYPTED = 1
 };
@@ -95,7 +96,17 @@ static int close_memory(void *opaque, void *stream) {
     return 0;
 }
 
+/* Where minizip or a size says no. minizip 1.1 does not read zip64 entries. */
 static bool damaged(const archive *a, gf_err *e) {
+    bool large = a->memory.size > UINT32_MAX;
+    for (int64_t i = 0; i < a->count; i++)
+        large = large || a->entries[i].info.uncompressed_size == UINT32_MAX;
+    if (large)
+        return gf_fail(
+            e, GF_E_MODEL,
+            "%s: it is a zip64 archive, as files of more than 4 GB are, which graft does "
+            "not read; save the weights as safetensors, or in several files",
+            a->where);
     return gf_fail(e, GF_E_MODEL,
                    "%s: its zip directory is damaged or cut short; copy or download the file again",
                    a->where);
@@ -135,6 +146,14 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
+/* minizip looks for the end of the directory anywhere and takes what is cut from it for zeros; with
+ * the comment that PyTorch never writes, it would be elsewhere. */
+static bool has_end(const memory *m) {
+    static const unsigned char end[] = {'P', 'K', 5, 6};
+    const unsigned char *p = m->bytes + (m->size < END_BYTES ? 0 : m->size - END_BYTES);
+    return m->size >= END_BYTES && memcmp(p, end, sizeof end) == 0 && p[20] == 0 && p[21] == 0;
+}
+
 static bool open_archive(archive *a, gf_err *e) {
     zlib_filefunc64_def calls = {.zopen64_file = open_memory,
                                  .zread_file = read_memory,
@@ -145,7 +164,7 @@ static bool open_archive(archive *a, gf_err *e) {
                                  .zerror_file = close_memory,
                                  .opaque = &a->memory};
     int status;
-    if (!(a->zip = unzOpen2_64("", &calls))) return damaged(a, e);
+    if (!has_end(&a->memory) || !(a->zip = unzOpen2_64("", &calls))) return damaged(a, e);
     for (status = unzGoToFirstFile(a->zip); status == UNZ_OK; status = unzGoToNextFile(a->zip))
         if (!add_entry(a, e)) return false;
     if (status != UNZ_END_OF_LIST_OF_FILE) return damaged(a, e);
@@ -412,9 +431,10 @@ static bool read_item(reader *r, const gf_pickle_value *key, const gf_pickle_val
     bool ok;
     if (key->kind != GF_PICKLE_TEXT || memchr(key->text, 0, (size_t)key->n))
         return gf_fail(r->e, GF_E_MODEL,
-                       "%s: a key of its dict is %s; the names of tensors are wanted; save the "
+                       "%s: a key of its dict is %s%s; the names of tensors are wanted; save the "
                        "model's state_dict()",
-                       r->archive.where, gf_pickle_kind_name(key));
+                       r->archive.where, gf_pickle_kind_name(key),
+                       key->kind == GF_PICKLE_TEXT ? " with a byte 0" : "");
     if (!(r->name = name = gf_strndup(key->text, (size_t)key->n, r->e))) return false;
     if (v->kind == GF_PICKLE_CALL && v->global == REBUILD_PARAMETER)
         ok = read_parameter(r, v);

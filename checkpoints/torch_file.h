@@ -13,8 +13,8 @@
  *
  * Numbers, texts and None beside the tensors of the dict are passed over. A dict in the dict (a
  * training checkpoint), a whole pickled model, compressed or encrypted entries, big endian data,
- * and the form before PyTorch 1.6, which is no zip archive, are refused with a sentence that says
- * how to save the file again.
+ * files of more than 4 GB (zip64), and the form before PyTorch 1.6, which is no zip archive, are
+ * refused with a sentence that says how to save the file again.
  *
  * The file may be hostile: storages must be as long as the pickle says, tensors must lie in their
  * storages, and copies are bounded by the file's size. The CRC-32 of each entry that is used is
