@@ -6,11 +6,12 @@ SAN     ?=
 PREFIX  ?= /usr/local
 ROOMS   := core autograd model optim data checkpoints recipes
 
-LIBS    := $(shell pkg-config --libs openblas hdf5 libcjson libutf8proc nettle) -lpthread -lm
+PACKAGES := openblas hdf5 libcjson libutf8proc nettle minizip zlib libprotobuf-c
+LIBS    := $(shell pkg-config --libs $(PACKAGES)) -lpthread -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wvla -Werror
 override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude \
-           $(shell pkg-config --cflags openblas hdf5 libcjson libutf8proc nettle)
+           $(shell pkg-config --cflags $(PACKAGES))
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
            -O1 -fno-var-tracking # a sanitized -O2 build of the kernels takes minutes
@@ -118,8 +119,8 @@ install: all
 	install -m 644 $(BUILD)/libgraft.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(BUILD)/libgraft.so $(DESTDIR)$(PREFIX)/lib/libgraft.so.0
 	ln -sf libgraft.so.0 $(DESTDIR)$(PREFIX)/lib/libgraft.so
-	printf 'Name: graft\nDescription: multi-task fine-tuning of BERT encoders\nVersion: %s\nCflags: -I%s/include\nLibs: -L%s/lib -lgraft\nRequires.private: openblas hdf5 libcjson libutf8proc nettle\n' \
-	    $(VERSION) $(PREFIX) $(PREFIX) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/graft.pc
+	printf 'Name: graft\nDescription: multi-task fine-tuning of BERT encoders\nVersion: %s\nCflags: -I%s/include\nLibs: -L%s/lib -lgraft\nRequires.private: %s\n' \
+	    $(VERSION) $(PREFIX) $(PREFIX) '$(PACKAGES)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/graft.pc
 
 clean:
 	rm -rf $(BUILD)

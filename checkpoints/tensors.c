@@ -2,6 +2,7 @@
 
 #include "checkpoints/gguf.h"
 #include "checkpoints/safetensors.h"
+#include "checkpoints/torch_file.h"
 #include "core/mem.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static const struct {
 } formats[] = {
     {"safetensors", gf_safetensors_begins, gf_safetensors_read},
     {"GGUF", gf_gguf_begins, gf_gguf_read},
+    {"PyTorch", gf_torch_begins, gf_torch_read},
 };
 
 static int format_of(const unsigned char *bytes, size_t size) {
