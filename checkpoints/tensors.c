@@ -1,5 +1,6 @@
 #include "checkpoints/tensors.h"
 
+#include "checkpoints/onnx_read.h"
 #include "checkpoints/safetensors.h"
 #include "core/mem.h"
 
@@ -16,6 +17,7 @@ static const struct {
                  gf_err *e);
 } formats[] = {
     {"safetensors", gf_safetensors_begins, gf_safetensors_read},
+    {"ONNX", gf_onnx_begins, gf_onnx_read},
 };
 
 static int format_of(const unsigned char *bytes, size_t size) {
