@@ -14,7 +14,8 @@
 
 enum { IR_VERSION = 8, OPSET = 17 };
 
-/* What a graph is built of, and the values that several parts use. */
+/* What a graph is built of, and the values that several parts use. Where two calls add to the
+ * graph, they are two statements: C leaves the order of arguments to the compiler. */
 typedef struct builder {
     const gf_model *m;
     gf_onnx_graph g;
@@ -91,14 +92,15 @@ static const char *activation(builder *b, const char *where, const char *x) {
 static const char *embeddings(builder *b) {
     static const char where[] = "embeddings";
     gf_onnx_graph *g = &b->g;
-    const char *words = binary(b, "Gather", where, gf_onnx_param(g, b->m->words), b->ids), *length;
+    const char *words = binary(b, "Gather", where, gf_onnx_param(g, b->m->words), b->ids);
     const char *types = binary(b, "Gather", where, gf_onnx_param(g, b->m->types), b->types);
-    const char *x = binary(b, "Add", where, words, types), *positions;
+    const char *x = binary(b, "Add", where, words, types), *positions, *first, *length;
     length = unary(b, "Shape", where, b->ids); /* [S] alone */
     gf_onnx_set_int(g, "start", 1);
     gf_onnx_set_int(g, "end", 2);
-    positions = gf_onnx_node(g, "Slice", where, gf_onnx_param(g, b->m->positions),
-                             one_int(b, "list_0", 0), length);
+    positions = gf_onnx_param(g, b->m->positions);
+    first = one_int(b, "list_0", 0);
+    positions = gf_onnx_node(g, "Slice", where, positions, first, length);
     x = binary(b, "Add", where, x, positions);
     return norm(b, where, &b->m->embedding_norm, x);
 }
@@ -206,7 +208,8 @@ static const char *normalize(builder *b, const char *x) {
     return binary(b, "Div", where, x, length);
 }
 
-/* What follows the encoder: pooling, then normalisation, then the heads. */
+/* What follows the encoder: pooling, then normalisation, then the heads. What is put between them
+ * takes and gives x [B, H], and its last node gives the result. */
 static void sentence(builder *b, const char *x) {
     char name[192];
     x = pool(b, x);
