@@ -10,14 +10,11 @@ enum { EXTERNAL = 1 /* TensorProto.DataLocation */ };
 typedef struct lender {
     gf_tensors *t;
     gf_err *e;
-    bool refused;
 } lender;
 
 static void *lend(void *data, size_t bytes) {
     lender *l = data;
-    void *p = gf_tensors_alloc(l->t, bytes, l->e);
-    l->refused = l->refused || !p;
-    return p;
+    return gf_tensors_alloc(l->t, bytes, l->e);
 }
 
 static void take_back(void *data, void *p) {
@@ -27,12 +24,11 @@ static void take_back(void *data, void *p) {
 
 GraftOnnx__Model *gf_onnx_unpack(gf_tensors *t, const unsigned char *bytes, size_t size,
                                  const char *where, gf_err *e) {
-    lender l = {t, e, false};
+    lender l = {t, e};
     ProtobufCAllocator allocator = {lend, take_back, &l};
     GraftOnnx__Model *m =
         size <= INT32_MAX ? graft_onnx__model__unpack(&allocator, size, bytes) : NULL;
-    if (l.refused) return NULL;
-    if (m && m->graph) return m;
+    if (m && m->graph) return m; /* else, where memory was out, *e says so already */
     gf_fail(e, GF_E_MODEL, "%s: it is not a whole ONNX model; is it damaged or cut short?", where);
     return NULL;
 }

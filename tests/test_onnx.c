@@ -1,6 +1,6 @@
 /* checkpoints/onnx: the graphs that ONNX Runtime was seen to compute golden values with (listed by
- * tests/golden/make_onnx.py), a file of the onnx package, damaged graphs, and hostile bytes. Whether
- * other programs run what is written is tests/peers/test_onnx.py's question. */
+ * tests/golden/make_onnx.py), a file of the onnx package, damaged graphs, and hostile bytes. If
+ * other programs run what is written is for tests/peers/test_onnx.py to see. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -395,21 +395,39 @@ static void test_refuses_what_does_not_fit(void **state) {
     gf_model_free(&m);
 }
 
-static void test_refuses_data_elsewhere(void **state) {
+static const struct {
+    int32_t data_location;
+    int64_t dims[2];
+    const char *reason;
+} unusable[] = {
+    {1, {2, 2}, "query.weight\" lies in another file"},
+    {0, {-2, -2}, "query.weight\" has a shape that is too large or negative"},
+    {0, {0, -1}, "query.weight\" has a shape that is too large or negative"},
+    {0, {INT64_MAX, 3}, "query.weight\" has a shape that is too large or negative"},
+    {0, {INT64_MAX / 4, 4}, "do not fill 16 bytes"}, /* the size in bytes overflows */
+    {0, {2, 3}, "do not fill 16 bytes"},
+};
+
+static void test_refuses_unusable_tensors(void **state) {
     (void)state;
     gf_model m;
-    gf_tensors memory = {0}, t = {0};
-    gf_err e = {0};
     make_tiny(&m);
-    check(gf_onnx_write(&m, false, path_of("a.onnx"), &e), &e);
-    GraftOnnx__Model *x = load(&memory, path_of("a.onnx"));
-    initializer(x->graph, query)->has_data_location = true;
-    initializer(x->graph, query)->data_location = 1;
-    save(x, path_of("b.onnx"));
-    assert_false(gf_tensors_open(&t, path_of("b.onnx"), &e));
-    assert_non_null(strstr(e.text, "query.weight\" lies in another file"));
-    gf_tensors_close(&t);
-    gf_tensors_close(&memory);
+    check(gf_onnx_write(&m, false, path_of("a.onnx"), NULL), &(gf_err){.text = "write"});
+    for (size_t i = 0; i < sizeof unusable / sizeof *unusable; i++) {
+        gf_tensors memory = {0}, t = {0};
+        gf_err e = {0};
+        GraftOnnx__Model *x = load(&memory, path_of("a.onnx"));
+        GraftOnnx__Tensor *w = initializer(x->graph, query);
+        w->has_data_location = true;
+        w->data_location = unusable[i].data_location;
+        memcpy(w->dims, unusable[i].dims, sizeof unusable[i].dims);
+        save(x, path_of("b.onnx"));
+        if (gf_tensors_open(&t, path_of("b.onnx"), &e) || !strstr(e.text, unusable[i].reason))
+            fail_msg("tensor %zu: %s", i, e.text[0] ? e.text : "accepted");
+        assert_int_equal(e.code, GF_E_MODEL);
+        gf_tensors_close(&t);
+        gf_tensors_close(&memory);
+    }
     gf_model_free(&m);
 }
 
@@ -505,6 +523,29 @@ static void test_write_keeps_the_old_file(void **state) {
     gf_model_free(&m);
 }
 
+/* Whatever call fails, the writer says so, and what is in place is whole. */
+static void test_survives_every_fault_of_the_disk(void **state) {
+    (void)state;
+    gf_model m = {0};
+    int64_t k = 0;
+    bool ok = false;
+    open_case(&m, "mean_gelu", GF_POOL_MEAN, true); /* more than a buffer holds */
+    check(gf_onnx_write(&m, false, path_of("c.onnx"), NULL), &(gf_err){.text = "write"});
+    while (!ok) {
+        double largest;
+        gf_err e = {0};
+        gf_io_fail_at(++k, GF_FAULT_ENOSPC);
+        ok = gf_onnx_write(&m, false, path_of("c.onnx"), &e);
+        assert_true(ok == !gf_io_fault_fired());
+        gf_io_fail_at(0, GF_FAULT_EIO);
+        e = (gf_err){0};
+        check(gf_onnx_compare(&m, path_of("c.onnx"), &largest, &e), &e);
+        assert_false(gf_io_exists(path_of("c.onnx.tmp")));
+    }
+    assert_true(k > 5);
+    gf_model_free(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writes_graphs_that_were_seen_to_run),
@@ -515,10 +556,11 @@ int main(void) {
         cmocka_unit_test(test_finds_damage),
         cmocka_unit_test(test_measures_differences),
         cmocka_unit_test(test_refuses_what_does_not_fit),
-        cmocka_unit_test(test_refuses_data_elsewhere),
+        cmocka_unit_test(test_refuses_unusable_tensors),
         cmocka_unit_test(test_survives_mutations),
         cmocka_unit_test(test_survives_lack_of_memory),
         cmocka_unit_test(test_write_keeps_the_old_file),
+        cmocka_unit_test(test_survives_every_fault_of_the_disk),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
