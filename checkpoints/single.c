@@ -1,8 +1,11 @@
 #include "checkpoints/single.h"
 
+#include "checkpoints/gguf_bert.h"
 #include "checkpoints/heads.h"
 #include "checkpoints/outline.h"
 #include "checkpoints/safetensors.h"
+#include "checkpoints/tensors.h"
+#include "checkpoints/weights.h"
 #include "core/mem.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 #include "checkpoints/tensors.h"
 
 #include "checkpoints/gguf.h"
+#include "checkpoints/onnx_read.h"
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch_file.h"
 #include "core/mem.h"
@@ -20,6 +21,7 @@ static const struct {
     {"safetensors", gf_safetensors_begins, gf_safetensors_read},
     {"GGUF", gf_gguf_begins, gf_gguf_read},
     {"PyTorch", gf_torch_begins, gf_torch_read},
+    {"ONNX", gf_onnx_begins, gf_onnx_read},
 };
 
 static int format_of(const unsigned char *bytes, size_t size) {
