@@ -135,8 +135,8 @@ static bool compare_items(gf_comparison *c, const item *a, const item *b, gf_err
     if (differ == 0) return true;
     c->different++;
     snprintf(ulps, sizeof ulps, "%lld", (long long)most);
-    return gf_text_add(&c->text, e, "%-58s %-14s %lld of %lld differ, by %.3g or %s ULPs\n", a->name,
-                       left, (long long)differ, (long long)count, largest,
+    return gf_text_add(&c->text, e, "%-58s %-14s %lld of %lld differ, by %.3g or %s ULPs\n",
+                       a->name, left, (long long)differ, (long long)count, largest,
                        most == INT64_MAX ? "NaN" : ulps);
 }
 
@@ -192,14 +192,16 @@ static bool compare_classes(gf_comparison *c, const gf_model *a, const gf_model 
         bool same = y && x->n_classes == y->n_classes;
         for (int64_t k = 0; same && k < x->n_classes; k++)
             same = strcmp(x->classes[k], y->classes[k]) == 0;
-        if (y && !same && !note_setting(c, x->name, "its classes", "other classes", e)) return false;
+        if (y && !same && !note_setting(c, x->name, "its classes", "other classes", e))
+            return false;
     }
     return true;
 }
 
 /* Texts that make a tokenizer show its kind: case, accents, CJK, punctuation, the unknown. */
-static const char *const probes[] = {"The cheese was Tasty, isn't it?", "Caf\xc3\xa9 \xc3\x89 na\xc3\xafve",
-                                     "\xe5\xa4\xa9\xe6\xb0\x97 42!", "antidisestablishmentarianism"};
+static const char *const probes[] = {
+    "The cheese was Tasty, isn't it?", "Caf\xc3\xa9 \xc3\x89 na\xc3\xafve",
+    "\xe5\xa4\xa9\xe6\xb0\x97 42!", "antidisestablishmentarianism"};
 
 static bool compare_tokens(gf_comparison *c, const gf_model *a, const gf_model *b, gf_err *e) {
     for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
@@ -208,10 +210,10 @@ static bool compare_tokens(gf_comparison *c, const gf_model *a, const gf_model *
         size_t n = strlen(probes[i]);
         bool ok = gf_tokenizer_encode(a->tokenizer, probes[i], n, 64, &x, &one, e) &&
                   gf_tokenizer_encode(b->tokenizer, probes[i], n, 64, &y, &one, e);
-        bool same = ok && x.count == y.count &&
-                    memcmp(x.items, y.items, (size_t)x.count * sizeof *x.items) == 0;
-        gf_ids_free(&x);
-        gf_ids_free(&y);
+        bool same =
+            ok && x.count == y.count && memcmp(x.id, y.id, (size_t)x.count * sizeof *x.id) == 0;
+        gf_free(x.id);
+        gf_free(y.id);
         if (!ok) return false;
         if (!same) return note_setting(c, "token ids of a text", "these", "others", e);
     }

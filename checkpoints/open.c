@@ -30,9 +30,8 @@ gf_place_kind gf_place_find(const char *path) {
             return GF_PLACE_MODEL;
         return gf_folder_holds(path, "recipe.json") ? GF_PLACE_RUN : GF_PLACE_NONE;
     }
-    if (gf_io_is_file(path) &&
-        (ends_with(path, ".safetensors") || ends_with(path, ".index.json") ||
-         gf_tensors_is_known(path)))
+    if (gf_io_is_file(path) && (ends_with(path, ".safetensors") || ends_with(path, ".index.json") ||
+                                gf_tensors_is_known(path)))
         return GF_PLACE_TENSORS;
     if (gf_store_is_checkpoint(path)) return GF_PLACE_CHECKPOINT;
     return is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;

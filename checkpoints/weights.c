@@ -117,6 +117,7 @@ static unused kind_of_unused(const source *s, const char *name) {
     static const char *const parts[] = {"embeddings.position_ids", "pooler.", "cls.",
                                         "classifier."};
     size_t n = strlen(s->prefix);
+    if (strncmp(name, "heads.", 6) == 0) return SILENT; /* who wants heads reads them himself */
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
         if (strncmp(name, parts[k], strlen(parts[k])) == 0 || /* cls.* stands outside bert.* */
             (strncmp(name, s->prefix, n) == 0 &&
@@ -218,8 +219,7 @@ bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *
     return ok;
 }
 
-bool gf_weights_write(const gf_model *m, bool heads, gf_dtype dtype, const char *path,
-                      gf_err *e) {
+bool gf_weights_write(const gf_model *m, bool heads, gf_dtype dtype, const char *path, gf_err *e) {
     gf_named_tensor *items = gf_alloc_array(m->params.count, sizeof *items, e);
     int64_t n = 0;
     bool ok = items != NULL;

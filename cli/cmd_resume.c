@@ -20,16 +20,18 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_resume = {
     .name = "resume",
     .summary = "go on with an interrupted run",
-    .options = "--at --threads --quiet",
+    .options = "--at --force --threads --quiet",
     .least = 1,
     .most = 1,
     .run = run,
     .help = "usage: graft resume RUN [options]\n"
             "\n"
-            "Goes on from the newest checkpoint of a run folder that reads, and says which it\n"
-            "skipped and why. The run ends as it would have without the interruption.\n"
+            "Goes on from the newest checkpoint of a run folder whose digest holds, and says\n"
+            "which it skipped and why. The run ends as it would have without the interruption.\n"
+            "A run whose recipe, data or base model has changed since it began is refused.\n"
             "\n"
             "  --at STEP      from the checkpoint of this step instead\n"
+            "  --force        go on although something has changed\n"
             "  --threads N    default: all processors; results do not depend on it\n"
             "  --quiet        errors only\n"
             "\n"

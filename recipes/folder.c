@@ -2,14 +2,13 @@
 
 #include "checkpoints/store.h"
 #include "core/mem.h"
-#include "recipes/saver.h"
 #include "core/text.h"
+#include "recipes/saver.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Equal runs write equal checkpoints wherever their files lie: paths lose their folders. */
-static char *without_places(cJSON *j, gf_err *e) {
+void gf_run_folder_drop_places(cJSON *j) {
     static const char *const keys[][2] = {{"model", "base"},
                                           {"model", "heads_init"},
                                           {"data", "train"},
@@ -23,7 +22,6 @@ static char *without_places(cJSON *j, gf_err *e) {
         const char *slash = path ? strrchr(path, '/') : NULL;
         if (slash) memmove(path, slash + 1, strlen(slash + 1) + 1);
     }
-    return gf_json_print(j, e);
 }
 
 /* Seconds to wait for a lock: a killed run's last save may still hold it. */
@@ -36,7 +34,8 @@ static bool name_parts(gf_run_folder *f, const gf_recipe *recipe, gf_err *e) {
     if (!(f->best = gf_io_join(f->checkpoints, "best.h5", e))) return false;
     if (!(j = gf_recipe_to_json(recipe, e))) return false;
     f->recipe = gf_json_print(j, e);
-    f->stored = f->recipe ? without_places(j, e) : NULL;
+    gf_run_folder_drop_places(j);
+    f->stored = f->recipe ? gf_json_print(j, e) : NULL;
     cJSON_Delete(j);
     return f->stored != NULL;
 }

@@ -20,6 +20,10 @@ typedef struct gf_run_folder {
     gf_lock lock; /* on FOLDER/lock, held while the run is open */
 } gf_run_folder;
 
+/* Takes the folders off a resolved recipe's paths, and its output: equal runs write equal
+ * checkpoints and cards wherever their files lie. */
+void gf_run_folder_drop_places(cJSON *recipe);
+
 /* A new run: GF_E_USAGE when a run is there already, unless `force`, which removes it. What is no
  * run or holds what the recipe reads is never removed. */
 bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force, gf_err *e);

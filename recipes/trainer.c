@@ -8,6 +8,7 @@
 #include "recipes/plan.h"
 #include "recipes/saver.h"
 #include "recipes/state.h"
+#include "recipes/verify.h"
 
 #include <math.h>
 
@@ -262,7 +263,7 @@ static bool finish(trainer *t, gf_err *e) {
     if (t->run.test.rows)
         ok = ok && gf_evaluate(&test, &t->engine, &t->run.model, &t->run.test, NULL, GF_EVAL_ROWS,
                                &t->tell, e);
-    ok = ok && write_metrics(t, &dev, &test, e);
+    ok = ok && write_metrics(t, &dev, &test, e) && gf_verify_write_sums(t->folder.path, e);
     if (ok && t->o->watch.finished)
         t->o->watch.finished(t->o->watch.context, dev.n_tasks ? &dev : NULL,
                              test.n_tasks ? &test : NULL, t->folder.path);
