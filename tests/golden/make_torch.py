@@ -2,7 +2,8 @@
 
 By hand: python tests/golden/make_torch.py   (torch, safetensors and what make_checkpoints.py needs). Beside each
 good NAME.bin stands NAME.safetensors with the same tensors, contiguous and each for itself, as safetensors wrote them.
-hostile/ holds what must be refused; none of it is ever loaded here.
+hostile/ holds what must be refused; none of it is ever loaded here. A second run
+writes the same bytes, but for old_form.bin, which holds an address.
 """
 import json
 import os
@@ -113,6 +114,7 @@ def hostile_pickles():
         "builtins_eval": program(name("builtins", "eval") + call),
         "torch_load": program(name("torch", "load") + call),
         "prefix_of_name": program(name("collections", "OrderedDic") + b")R"),
+        "no_dot_in_name": program(name("torc", ".Size") + b"))\x85R"),
         "dotted_name": program(name("collections", "OrderedDict.fromkeys") + call),
         "stack_global": program(text("os") + text("system") + b"\x93" + call),
         "inst": program(b"(" + text("true") + b"ios\nsystem\n"),
@@ -158,8 +160,10 @@ def hostile_pickles():
         "numel_overflow": dict_of(tensor(huge, 0, [4], [1])),
         "size_overflow": dict_of(tensor(4, 0, [huge, huge, 0], [0, 0, 1])),
         "reach_overflow": dict_of(tensor(4, 0, [3, 3], [huge, huge])),
+        "reach_wraps": dict_of(tensor(4, 0, [3, 3], [huge // 2, huge // 2])),
         "negative_stride": dict_of(tensor(4, 3, [4], [-1])),
         "negative_offset": dict_of(tensor(4, -1, [4], [1])),
+        "negative_offset_short": dict_of(tensor(4, -1, [4], [1]).replace(number(-1), b"\x8a\x01\xff")),
         "negative_size": dict_of(tensor(4, 0, [-4], [1])),
         "negative_numel": dict_of(tensor(-4, 0, [4], [1])),
         "offset_past_end": dict_of(tensor(4, 5, [0], [1])),
@@ -204,14 +208,15 @@ def good_pickles():
         (text("none"), b"N"), (text("step"), b"M\x10\x27"), (text("loss"), b"G\x3f\xf0" + b"\0" * 6),
         (text("note"), text("plain text")), (text("flag"), b"\x88"), (b"U\x01y", GOOD),
         (text("size"), tensor(4, 0, [4], [1])), (text("negative"), b"\x8a\x01\xff"), (text("zero"), b"\x8a\x00"),
-        (text("none_metadata"), tensor(4, 2, [2], [1], b"N")), (text("row"), tensor(4, 1, [1, 3], [1 << 62, 1]))]) + b"u"
+        (text("none_metadata"), tensor(4, 2, [2], [1], b"N")), (text("row"), tensor(4, 1, [1, 3], [1 << 62, 1])),
+        (text("gaps"), tensor(4, 1, [1, 2], [(1 << 63) - 1, 2]))]) + b"u"
     sized = name("torch._utils", "_rebuild_tensor_v2") + b"(" + storage(4) + b"K\x00" + name(
         "torch", "Size") + b"J\x02\x00\x00\x00K\x02\x86\x85R" + b"K\x02K\x01\x86\x89}tR"
     return {"odd": program(numeric + text("sized") + sized + b"s")}
 
 
 ODD = torch.tensor([1., 2, 3, 4])
-ODD = {"y": ODD, "size": ODD, "none_metadata": ODD[2:], "row": ODD[None, 1:], "sized": ODD.reshape(2, 2)}
+ODD = {"y": ODD, "size": ODD, "none_metadata": ODD[2:], "row": ODD[None, 1:], "gaps": ODD[None, 1::2], "sized": ODD.reshape(2, 2)}
 
 
 def hostile():
@@ -224,16 +229,17 @@ def hostile():
         text(f"x{i}") + tensor(2500, 0, [50, 50], [1, 50]) for i in range(14)) + b"u"), bytes(10000))
     archive(path("compressed"), dict_of(GOOD), compression=zipfile.ZIP_DEFLATED)
     archive(path("big_endian"), dict_of(GOOD), extra=[("byteorder", "big")])
+    archive(path("unknown_endian"), dict_of(GOOD), extra=[("byteorder", "middle")])
     archive(path("entry_twice"), dict_of(GOOD), extra=[("data/0", FLOATS)])
     with zipfile.ZipFile(path("two_folders"), "w") as z:
-        z.writestr("a/data.pkl", dict_of(GOOD))
-        z.writestr("b/data/0", FLOATS)
+        z.writestr(zipfile.ZipInfo("a/data.pkl"), dict_of(GOOD))
+        z.writestr(zipfile.ZipInfo("b/data/0"), FLOATS)
     with zipfile.ZipFile(path("no_folder"), "w") as z:
-        z.writestr("data.pkl", dict_of(GOOD))
+        z.writestr(zipfile.ZipInfo("data.pkl"), dict_of(GOOD))
     with zipfile.ZipFile(path("no_pickle"), "w") as z:
-        z.writestr("archive/other", b"")
+        z.writestr(zipfile.ZipInfo("archive/other"), b"")
     with zipfile.ZipFile(path("long_entry"), "w") as z:
-        z.writestr("archive/" + "long" * 200, b"")
+        z.writestr(zipfile.ZipInfo("archive/" + "long" * 200), b"")
     x = {"x": torch.ones(2)}
     torch.save(x, path("old_form"), _use_new_zipfile_serialization=False)
     torch.save(torch.nn.Linear(2, 2), path("whole_model"))
