@@ -54,6 +54,9 @@ def put_tokens(w, old):
         kind = gguf.TokenType.UNUSED if i not in words else (
             gguf.TokenType.CONTROL if i in special else gguf.TokenType.NORMAL)
         as_is = t.startswith("[") and t.endswith("]") if old else kind == gguf.TokenType.CONTROL
+        if old and i in (19, 21):  # what such files also have: unused tokens, and added ones that are no special tokens
+            t, as_is = ("[unused0]", True) if i == 19 else ("cheesecake", False)
+            kind = gguf.TokenType.NORMAL if i == 19 else gguf.TokenType.USER_DEFINED
         tokens.append(t if as_is else t[2:] if t.startswith("##") else "\u2581" + t)
         types.append(kind)
     w.add_tokenizer_model("bert")
