@@ -73,6 +73,7 @@ static void test_refuses_by_name(void **state) {
     refused(DATA "rank.gguf", "bert.pooling_type is 4 (rank); graft reads mean (1) and CLS (2)");
     refused(DATA "types.gguf", "general.architecture is \"llama\"; graft reads \"bert\" only");
     refused(DATA "quantised.gguf", "\"token_embd.weight\" is of type Q8_0; graft reads F32");
+    refused(DATA "dense.gguf", "dense projection behind the encoder (dense_2.weight)");
     refused(PLAIN "/model.safetensors", "no GGUF file");
 }
 
@@ -199,11 +200,49 @@ static void test_judges_edited_files(void **state) {
                 "general.alignment is 65; a power of two");
     edited_file(DATA "cls_old.gguf", "alignment\4\0\0\0\100\0", "alignment\4\0\0\0\0\1", 15,
                 "must be aligned to 256");
+    edited("token_embd.weight\2\0\0\0\10\0\0\0\0\0\0\0\30",
+           "token_embd.weight\2\0\0\0\10\0\0\0\0\0\0\0\27", 30,
+           "24 tokens, 24 types of them and 23 rows of token_embd.weight");
+    edited("unknown_token_id", "unknown_token_ix", 16, "unknown_token_id is 100, which no token");
     edited("cheese", "che\0se", 6, "token 9 has a 0 byte");
     edited("cheese",
            "che\xff"
            "se",
            6, "not text in UTF-8");
+}
+
+/* Offsets of a tensor that are not aligned, or behind the data, or such that nothing fits. */
+static void test_judges_offsets(void **state) {
+    (void)state;
+    static const char info[] = "token_embd_norm.bias\1\0\0\0\10\0\0\0\0\0\0\0\0\0\0\0";
+    size_t size, place = 0, data;
+    char *bytes = read_golden(DATA "mean_f32.gguf", &size);
+    gf_tensors t = {0};
+    assert_true(gf_gguf_read(&t, (unsigned char *)bytes, size, "f", NULL));
+    const gf_tensor *x = t.items; /* in the order of the file */
+    while (strcmp(x->name, "token_embd_norm.bias") != 0) x++;
+    while (memcmp(bytes + place, info, sizeof info - 1) != 0) place++;
+    place += sizeof info - 1;
+    uint64_t offset;
+    memcpy(&offset, bytes + place, sizeof offset);
+    data = size - (size_t)(x->data - (unsigned char *)bytes) + (size_t)offset; /* bytes of data */
+    gf_tensors_close(&t);
+    const struct {
+        uint64_t offset;
+        bool ok;
+    } cases[] = {{offset, true},     {offset + 4, false},      {data - 32, true}, {data, false},
+                 {data + 32, false}, {UINT64_MAX - 31, false}, {0, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unsigned char *copy = malloc(size);
+        gf_err e = {0};
+        memcpy(copy, bytes, size);
+        memcpy(copy + place, &cases[i].offset, sizeof cases[i].offset);
+        assert_int_equal(gf_gguf_read(&t, copy, size, "f", &e), cases[i].ok);
+        if (!cases[i].ok) assert_non_null(strstr(e.text, "must be aligned to 32 and lie within"));
+        gf_tensors_close(&t);
+        free(copy);
+    }
+    gf_free(bytes);
 }
 
 /* Every byte changed and every truncation, in memory of its exact size: no crash. */
@@ -267,6 +306,7 @@ int main(void) {
         cmocka_unit_test(test_refuses_by_name),
         cmocka_unit_test(test_lists_any_file),
         cmocka_unit_test(test_judges_edited_files),
+        cmocka_unit_test(test_judges_offsets),
         cmocka_unit_test(test_survives_mutations),
         cmocka_unit_test(test_opening_survives_mutations),
     };

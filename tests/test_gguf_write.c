@@ -1,5 +1,5 @@
-/* Writing: what checkpoints/gguf_bert writes against the same model as the Python package gguf wrote
- * it, round trips, what cannot be carried, memory and disk that fail. */
+/* Writing: what checkpoints/gguf_bert writes against the same model as the Python package gguf
+ * wrote it, round trips, what cannot be carried, memory and disk that fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,6 +51,22 @@ static void test_round_trip(void **state) {
         assert_null(b.positions->owned); /* F32 in either, as norms and biases */
         assert_null(b.layers[1].output.bias->owned);
         check_ids(&b);
+        gf_model_free(&a);
+        gf_model_free(&b);
+    }
+}
+
+static void test_max_length_has_limits(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {1, 2, 16, 17};
+    for (int i = 0; i < 4; i++) {
+        gf_model a = {0}, b = {0};
+        gf_err e = {0};
+        open_plain(&a);
+        a.max_length = lengths[i];
+        write_ok(&a, GF_DTYPE_F32, path_of("length.gguf"));
+        assert_int_equal(gf_gguf_open_model(&b, path_of("length.gguf"), NULL, &e), i % 3 != 0);
+        if (i % 3 == 0) assert_non_null(strstr(e.text, "it must lie between 2 and 16"));
         gf_model_free(&a);
         gf_model_free(&b);
     }
@@ -316,6 +332,7 @@ static void test_write_keeps_the_old_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_max_length_has_limits),
         cmocka_unit_test(test_round_trip_of_odd_sizes),
         cmocka_unit_test(test_f16_rounds_matrices_alone),
         cmocka_unit_test(test_writes_as_python),
