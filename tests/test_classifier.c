@@ -1,6 +1,7 @@
 /* Folders of BertForSequenceClassification (tests/golden/make_dense.py), and recipes that start
  * from them or ask for BERT's pooler. What the model computes, with every gradient, is
  * test_encoder's part. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,9 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "recipes/evaluate.h"
 #include "recipes/run.h"
+#include "recipes/step.h"
 
 #include "tests/model_help.h"
 
@@ -292,6 +295,42 @@ static void test_a_recipe_asks_for_the_pooler(void **state) {
     gf_recipe_free(&c);
 }
 
+/* Kept embeddings are as wide as the projection, and heads score them as they score texts; a batch
+ * of them fits the heads. */
+static void test_kept_embeddings_are_the_projected_ones(void **state) {
+    (void)state;
+    gf_features f = {0};
+    gf_engine n = {0};
+    gf_metrics kept = {0}, fresh = {0};
+    gf_phase p = {0};
+    gf_stepper s = {0};
+    gf_recipe c;
+    gf_run r;
+    gf_err e = {0};
+    write_recipe(GOLDEN "dense_tanh/model", "", "{\"name\": \"mood\"}");
+    if (!open_run(&r, &c, NULL, &e)) fail_msg("%s", e.text);
+    assert_int_equal(r.model.heads[0].linear.weight->shape.dim[1], 7);
+    assert_true(gf_engine_start(&n, 1, &e));
+    if (!gf_features_make(&f, &n, &r.model, &r.train, 2, NULL, &e)) fail_msg("%s", e.text);
+    assert_int_equal(f.width, 7);
+    if (!gf_evaluate(&kept, &n, &r.model, &r.train, &f, 2, NULL, &e)) fail_msg("%s", e.text);
+    if (!gf_evaluate(&fresh, &n, &r.model, &r.train, NULL, 2, NULL, &e)) fail_msg("%s", e.text);
+    assert_true(fabs(kept.tasks[0].loss - fresh.tasks[0].loss) < 1e-6);
+    assert_true(kept.tasks[0].loss > 0);
+    p.train = f;
+    assert_true(gf_stepper_start(&s, &r, &e));
+    if (!gf_step_plan_batch(&s, &r, &n, &p, (const int64_t[]){2, 0, 3}, 3, &e))
+        fail_msg("%s", e.text);
+    assert_memory_equal(s.gathered + 7, f.x, 7 * sizeof *f.x);
+    gf_stepper_free(&s);
+    gf_metrics_free(&kept);
+    gf_metrics_free(&fresh);
+    gf_features_free(&f);
+    gf_engine_stop(&n);
+    gf_run_close(&r);
+    gf_recipe_free(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opens_a_classifier),
@@ -302,6 +341,7 @@ int main(void) {
         cmocka_unit_test(test_a_task_goes_on_from_the_classifier),
         cmocka_unit_test(test_a_classifier_that_does_not_fit_is_left_out),
         cmocka_unit_test(test_a_recipe_asks_for_the_pooler),
+        cmocka_unit_test(test_kept_embeddings_are_the_projected_ones),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
