@@ -10,7 +10,7 @@ PACKAGES := openblas hdf5 libcjson libutf8proc nettle minizip zlib libprotobuf-c
 LIBS    := $(shell pkg-config --libs $(PACKAGES)) -lpthread -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wvla -Werror
-override CFLAGS += -std=c11 -D_DEFAULT_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude -I$(BUILD)/gen \
+override CFLAGS += -std=c11 -D_GNU_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude -I$(BUILD)/gen \
            $(shell pkg-config --cflags $(PACKAGES))
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \

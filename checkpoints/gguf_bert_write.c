@@ -92,6 +92,7 @@ bool gf_gguf_can_carry(const gf_model *m, gf_err *e) {
     if (m->n_heads > 0)
         return refuse(e, "heads", "\"graft export --without-heads\" leaves them out");
     if (m->pooling == GF_POOL_MAX) return refuse(e, "max pooling", other);
+    if (m->dense.weight) return refuse(e, "a projection behind the pooling", other);
     if (!check_tokenizer(m, e)) return false;
     for (int64_t id = 0; ok && id < m->config.vocab_size; id++) ok = check_token(m, &seen, id, e);
     gf_vocab_free(&seen);

@@ -5,6 +5,7 @@
 #include "checkpoints/folder.h"
 #include "checkpoints/gguf.h"
 #include "checkpoints/gguf_bert.h"
+#include "core/io_fault.h"
 #include "core/json.h"
 #include "data/tokenizer.h"
 
