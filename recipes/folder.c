@@ -177,12 +177,12 @@ static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
     return ok;
 }
 
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e) {
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, int64_t keep, bool rewind,
+                          gf_err *e) {
     char *log = NULL;
-    bool ok = remove_unfinished(f, e) &&
-              (!rewind || gf_checkpoint_prune(f->checkpoints, INT64_MAX, at->step, e)) &&
-              (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
-              open_log(f, e);
+    bool ok =
+        remove_unfinished(f, e) && gf_checkpoint_prune(f->checkpoints, keep, at->step, rewind, e) &&
+        (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) && open_log(f, e);
     gf_free(log);
     return ok;
 }

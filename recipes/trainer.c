@@ -298,7 +298,7 @@ static bool open_resumed(trainer *t, gf_err *e) {
          gf_state_from_json(&t->at, &t->journal, t->recipe, state, path, &t->o->log, e) &&
          gf_run_open(&t->run, t->recipe, path, &t->o->log, e) &&
          gf_run_folder_check_best(&t->folder, &t->at, same, &t->o->log, e) &&
-         gf_run_folder_reopen(&t->folder, &t->at, rewind, e);
+         gf_run_folder_reopen(&t->folder, &t->at, t->recipe->keep, rewind, e);
     t->durable = t->at;
     t->saved_step = t->at.step;
     if (ok)
