@@ -64,10 +64,25 @@ static bool check_not_needed(const gf_recipe *r, gf_err *e) {
     return true;
 }
 
+/* Nothing but what a start leaves that ended before it wrote recipe.json. */
+static bool is_unborn(const char *path, char **names, int64_t count) {
+    static const char *const parts[] = {"checkpoints", "lock", "recipe.json.tmp"};
+    char *checkpoints = gf_io_join(path, parts[0], NULL);
+    int64_t inside = 0, known = 0;
+    if (checkpoints && gf_io_is_folder(checkpoints))
+        gf_io_free_names(gf_io_list(checkpoints, &inside, NULL), inside);
+    for (int64_t i = 0; i < count; i++)
+        for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
+            known += strcmp(names[i], parts[p]) == 0;
+    gf_free(checkpoints);
+    return checkpoints && inside == 0 && known == count;
+}
+
 /* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. */
 static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
     const char *path = r->output;
     int64_t count = 0, signs = 0;
+    bool is_free;
     char **names;
     if (!gf_io_exists(path)) return true;
     if (!gf_io_is_folder(path))
@@ -75,8 +90,9 @@ static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
     if (!(names = gf_io_list(path, &count, e))) return false;
     for (int64_t i = 0; i < count; i++)
         signs += strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0;
+    is_free = is_unborn(path, names, count);
     gf_io_free_names(names, count);
-    if (count == 0) return true;
+    if (is_free) return true;
     if (signs < 2)
         return gf_fail(e, GF_E_USAGE,
                        "%s: it is not empty and no run of graft; choose another --output", path);
