@@ -56,9 +56,12 @@ static bool is_better(const trainer *t, double value) {
     return t->recipe->select.higher_is_better ? value > t->at.best_value : value < t->at.best_value;
 }
 
-/* The save under way failed: the best model is the one that is on the disk. */
+/* The save under way failed: the best model is the one that is on the disk, or still at hand for
+ * another try. */
 static void forget_save(trainer *t) {
     t->saved_step = -1;
+    t->is_best = t->at.has_best && t->at.best_step == t->at.step;
+    if (t->is_best) return;
     t->at.has_best = t->durable.has_best;
     t->at.best_step = t->durable.best_step;
     t->at.best_value = t->durable.best_value;
