@@ -100,6 +100,7 @@ typedef enum whose { NOBODY, SAVES, RUN } whose; /* whose calls of the system ar
 
 typedef struct attempt {
     bool resume, force;
+    int64_t at_step;    /* with resume; 0: from the newest checkpoint */
     const char *recipe; /* a file of the project; NULL: recipe.json */
     const char *set;    /* a setting, or NULL */
     whose whose;        /* who gets the fault, at its k-th call */
@@ -160,8 +161,9 @@ static inline void arm(const attempt *a) {
 static inline void run_here(const attempt *a, outcome *o) {
     runner r = {a, o};
     gf_recipe recipe = {0};
-    gf_trainer_options t = {.threads = 1, .resume = a->resume, .force = a->force, .at_step = -1};
+    gf_trainer_options t = {.threads = 1, .resume = a->resume, .force = a->force};
     const char *sets[] = {a->set};
+    t.at_step = a->at_step ? a->at_step : -1;
     setsid();
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     t.watch = (gf_watch){.context = &r, .step = note_step, .evaluated = note_evaluation};
