@@ -78,6 +78,34 @@ static bool is_unborn(const char *path, char **names, int64_t count) {
     return checkpoints && inside == 0 && known == count;
 }
 
+/* Removes all in a folder but what make_way() knows a run by. */
+static bool empty_folder(const char *path, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_io_list(path, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < count; i++) {
+        char *item = NULL;
+        if (strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0) continue;
+        item = gf_io_join(path, names[i], e);
+        ok = item && gf_io_remove_tree(item, e);
+        gf_free(item);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+/* In an order in which what is left by a kill can be taken again by the next start, and by no
+ * resume. */
+static bool remove_run(const char *path, gf_err *e) {
+    char *recipe = gf_io_join(path, "recipe.json", e);
+    char *checkpoints = gf_io_join(path, "checkpoints", e);
+    bool ok = recipe && checkpoints && empty_folder(checkpoints, e) && empty_folder(path, e) &&
+              gf_io_remove(recipe, e) && gf_io_remove_tree(path, e);
+    gf_free(checkpoints);
+    gf_free(recipe);
+    return ok;
+}
+
 /* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. */
 static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
     const char *path = r->output;
@@ -96,7 +124,7 @@ static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
     if (signs < 2)
         return gf_fail(e, GF_E_USAGE,
                        "%s: it is not empty and no run of graft; choose another --output", path);
-    if (force) return check_not_needed(r, e) && gf_io_remove_tree(path, e);
+    if (force) return check_not_needed(r, e) && remove_run(path, e);
     return gf_fail(
         e, GF_E_USAGE,
         "%s: a run is there already; go on with --resume, replace it with --force, or choose "
