@@ -13,6 +13,8 @@ enum {
     RUN_KILLS = 60,
     FAULTS = 60, /* of each kind */
     CRASHES = 40,
+    REPLACING = 160, /* calls from the start to well behind the removal */
+    REPLACE_KILLS = 40,
     LAST_FAULTS = 8,
     RUN_FAULTS = 40 /* of each kind */
 };
@@ -78,6 +80,21 @@ static void test_killed_at_any_call_of_the_run(void **state) {
     int64_t by = stride(run_calls, RUN_KILLS);
     (void)state;
     report("kills at calls of the run", kill_and_resume(RUN, by), run_calls, RUN_KILLS - 20);
+}
+
+/* --force removes a run; what a kill leaves of it can be replaced again. */
+static void test_killed_while_it_replaces_a_run(void **state) {
+    int64_t by = stride(REPLACING, REPLACE_KILLS), kills = 0;
+    (void)state;
+    start_anew();
+    run_ok(&(attempt){0});
+    for (int64_t k = 1; k <= REPLACING; k += by, kills++) {
+        outcome o = run(&(attempt){.force = true, .whose = RUN, .k = k, .kind = GF_FAULT_KILL});
+        if (o.signal != SIGKILL) fail_msg("point %d: %s", (int)k, o.e.text);
+        run_ok(&(attempt){.force = true});
+        assert_reference(&reference, reference_log);
+    }
+    report("kills while a run is replaced", kills, REPLACING, REPLACE_KILLS - 10);
 }
 
 /* ---- saves that fail ---- */
@@ -293,6 +310,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_at_any_call_of_a_save),
         cmocka_unit_test(test_killed_at_any_call_of_the_run),
+        cmocka_unit_test(test_killed_while_it_replaces_a_run),
         cmocka_unit_test(test_a_failed_save_takes_nothing_with_it),
         cmocka_unit_test(test_a_last_save_that_fails_is_the_runs_failure),
         cmocka_unit_test(test_a_save_that_dies_takes_nothing_with_it),
