@@ -221,12 +221,46 @@ static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
     return ok;
 }
 
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, int64_t keep, bool rewind,
+/* Where a whole checkpoint stands; false without one. */
+static bool read_progress(gf_progress *at, const char *path) {
+    char *recipe = NULL, *state = NULL;
+    gf_err e = {0};
+    cJSON *j = NULL;
+    bool ok = gf_io_exists(path) && gf_store_read_texts(path, &recipe, &state, &e) &&
+              (j = gf_json_parse(state, strlen(state), path, 1, GF_E_MODEL, &e)) &&
+              gf_progress_read(at, j, path, &e);
+    cJSON_Delete(j);
+    gf_free(recipe);
+    gf_free(state);
+    return ok;
+}
+
+/* An interruption's checkpoint goes with the next save (saver.h). When a kill kept it from going
+ * there is one too many, and it must not stay in place of one that every run has. */
+static bool remove_spares(const gf_run_folder *f, int64_t step, const gf_recipe *r, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_checkpoint_list(f->checkpoints, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && count > r->keep && i < count; i++) {
+        gf_progress at = {0};
+        char *path = gf_io_join(f->checkpoints, names[i], e);
+        ok = path != NULL;
+        if (ok && gf_checkpoint_step(names[i]) < step && read_progress(&at, path) &&
+            gf_progress_is_between(&at, r->save_every))
+            ok = gf_io_remove(path, e);
+        gf_free(path);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, const gf_recipe *r, bool rewind,
                           gf_err *e) {
     char *log = NULL;
-    bool ok =
-        remove_unfinished(f, e) && gf_checkpoint_prune(f->checkpoints, keep, at->step, rewind, e) &&
-        (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) && open_log(f, e);
+    bool ok = remove_unfinished(f, e) && remove_spares(f, at->step, r, e) &&
+              gf_checkpoint_prune(f->checkpoints, r->keep, at->step, rewind, e) &&
+              (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
+              open_log(f, e);
     gf_free(log);
     return ok;
 }
@@ -262,19 +296,8 @@ char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log
 
 /* The step a whole best.h5 was saved at; -1 when there is none. */
 static int64_t step_of_best(const gf_run_folder *f) {
-    char *recipe = NULL, *state = NULL;
-    gf_err e = {0};
     gf_progress at = {0};
-    cJSON *j = NULL;
-    int64_t step = -1;
-    if (gf_io_exists(f->best) && gf_store_read_texts(f->best, &recipe, &state, &e) &&
-        (j = gf_json_parse(state, strlen(state), f->best, 1, GF_E_MODEL, &e)) &&
-        gf_progress_read(&at, j, f->best, &e))
-        step = at.step;
-    cJSON_Delete(j);
-    gf_free(recipe);
-    gf_free(state);
-    return step;
+    return read_progress(&at, f->best) ? at.step : -1;
 }
 
 bool gf_run_folder_check_best(gf_run_folder *f, gf_progress *at, bool same, const gf_log *log,

@@ -54,6 +54,7 @@ static bool write_and_prune(void *context, gf_err *e) {
     const work *w = context;
     const gf_save_job *j = w->job;
     return gf_store_write(w->path, j->also, j->model, j->recipe_json, j->state_json, e) &&
+           (!j->spare || gf_io_remove(j->spare, e)) &&
            gf_checkpoint_prune(j->folder, j->keep, j->step, true, e);
 }
 

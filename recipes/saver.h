@@ -25,6 +25,7 @@ typedef struct gf_save_job {
     const char *also; /* best.h5 when this is the best model too, else NULL */
     const char *folder;
     int64_t keep, step; /* how many step-N.h5 stay, N up to this step; later ones go */
+    const char *spare;  /* a checkpoint that goes when this one is there, or NULL */
 } gf_save_job;
 
 /* Needs no save under way. Fails with GF_E_IO when there is too little space or no process. */
