@@ -105,9 +105,46 @@ static void test_phases_in_every_order(void **state) {
     report("interruptions in every order of three phases", parts, parts, 54);
 }
 
+/* ---- what an interruption saves ---- */
+
+/* Saves at the ends of epochs only: the steps 3, 6, 9. */
+static const char seldom[] = "save.every_steps=null";
+
+/* What an interruption saved between two saves does not stay in the place of one of those, even when
+ * a kill comes between the next save and the removal. */
+static void test_an_interruptions_checkpoint_goes_again(void **state) {
+    static const int64_t stops[] = {5, 7, 8};
+    static tree whole;
+    char *log;
+    int64_t calls, kills = 0;
+    (void)state;
+    start_anew();
+    run_ok(&(attempt){.set = seldom});
+    keep_tree(&whole, "");
+    log = read_log();
+    run_in_parts(seldom, stops, 3, false);
+    assert_reference(&whole, log);
+    start_anew();
+    run(&(attempt){.set = seldom, .stop_behind = 8});
+    calls = run(&(attempt){.resume = true, .set = seldom, .whose = SAVES}).calls;
+    for (int64_t k = calls - 12; k <= calls; k++, kills++) {
+        outcome o;
+        start_anew();
+        run(&(attempt){.set = seldom, .stop_behind = 8});
+        o = run(&(attempt){
+            .resume = true, .set = seldom, .whose = SAVES, .k = k, .kind = GF_FAULT_KILL});
+        assert_int_equal(o.signal, SIGKILL);
+        run_ok(&(attempt){.resume = true, .set = seldom});
+        assert_reference(&whole, log);
+    }
+    report("kills around the removal of an interruption's checkpoint", kills, kills, 13);
+    gf_free(log);
+    free_tree(&whole);
+}
+
 /* ---- what a run reads ---- */
 
-/* A run that stands behind step 4. */
+/* A run that stands behind this step. */
 static void interrupt(int64_t step) {
     outcome o;
     start_anew();
@@ -277,6 +314,7 @@ static void test_going_back_to_an_older_checkpoint(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_phases_in_every_order),
+        cmocka_unit_test(test_an_interruptions_checkpoint_goes_again),
         cmocka_unit_test(test_a_changed_recipe_is_refused),
         cmocka_unit_test(test_changed_data_are_refused),
         cmocka_unit_test(test_a_changed_base_is_refused),
