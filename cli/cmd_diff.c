@@ -29,15 +29,16 @@ const gf_command gf_cmd_diff = {
     .least = 2,
     .most = 2,
     .run = run,
-    .help = "usage: graft diff A B\n"
-            "\n"
-            "Compares two models tensor by tensor: folders, runs, checkpoints (then the\n"
-            "optimizer's moments too), exported files, or bare weight files. Prints a line\n"
-            "for each tensor that differs: how many of its elements, by how much, and by how\n"
-            "many ULPs (float32 values between the two); and what else differs: pooling,\n"
-            "length, classes, token ids.\n"
-            "\n"
-            "The exit status is 0 when nothing differs, 7 when something does.\n"
-            "\n"
-            "example: graft diff demo/runs/two-phase demo/runs/two-phase/checkpoints/best.h5\n",
+    .help =
+        "usage: graft diff A B\n"
+        "\n"
+        "Compares two models tensor by tensor: folders, runs, checkpoints (two of\n"
+        "them with the optimizer's moments), exported files, or bare weight files. Prints a line\n"
+        "for each tensor that differs: how many of its elements, by how much, and by how\n"
+        "many ULPs (float32 values between the two); and what else differs: pooling,\n"
+        "length, classes, token ids.\n"
+        "\n"
+        "The exit status is 0 when nothing differs, 7 when something does.\n"
+        "\n"
+        "example: graft diff demo/runs/two-phase demo/runs/two-phase/checkpoints/best.h5\n",
 };
