@@ -52,7 +52,8 @@ class Export(Exported):
         for name in ("hf", "sentence-transformers", "safetensors"):
             for dtype, most in (("f16", 1e-3), ("bf16", 1e-2)):
                 out = self.folder / f"{dtype}-{name}"
-                said = self.ok("export", self.run_folder, "--to", name, "--dtype", dtype, out).stdout
+                said = self.ok("export", self.run_folder, "--to", name, "--dtype", dtype,
+                               out).stdout
                 difference = float(said.split("difference ")[1])
                 self.assertTrue(0 < difference < most, said)
                 self.fails_to_compare(out)
@@ -60,8 +61,8 @@ class Export(Exported):
     def fails_to_compare(self, out):
         done = graft("diff", self.run_folder, out)
         self.assertEqual(done.returncode, 7, done.stderr)
-        self.assertRegex(done.stdout, r"(?m)^embeddings.position_embeddings.weight +\[64, 32\] +\d+ of "
-                                      r"2048 differ, by .* or \d+ ULPs$")
+        self.assertRegex(done.stdout, r"(?m)^embeddings.position_embeddings.weight +\[64, 32\] +"
+                                      r"\d+ of 2048 differ, by .* or \d+ ULPs$")
         self.assertRegex(done.stderr, r"^graft: error: .*: \d+ differences in \d+ tensors of both")
 
     def test_gguf_carries_the_encoder_alone(self):
