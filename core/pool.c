@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "core/pool.h"
 
 #include "core/mem.h"
