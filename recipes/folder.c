@@ -72,11 +72,56 @@ static bool lock_folder(gf_lock *lock, const char *folder, gf_err *e) {
     return ok;
 }
 
+/* Nothing but what a start leaves that ended before it wrote recipe.json. */
+static bool is_unborn(const char *path, char **names, int64_t count) {
+    static const char *const parts[] = {"checkpoints", "lock", "recipe.json.tmp"};
+    char *checkpoints = gf_io_join(path, parts[0], NULL);
+    int64_t inside = 0, known = 0;
+    if (checkpoints && gf_io_is_folder(checkpoints))
+        gf_io_free_names(gf_io_list(checkpoints, &inside, NULL), inside);
+    for (int64_t i = 0; i < count; i++)
+        for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
+            known += strcmp(names[i], parts[p]) == 0;
+    gf_free(checkpoints);
+    return checkpoints && inside == 0 && known == count;
+}
+
+/* Removes all in a folder but what make_way() knows a run by, and the lock that is held. */
+static bool empty_folder(const char *path, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_io_list(path, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < count; i++) {
+        char *item = NULL;
+        if (strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0 ||
+            strcmp(names[i], "lock") == 0)
+            continue;
+        item = gf_io_join(path, names[i], e);
+        ok = item && gf_io_remove_tree(item, e);
+        gf_free(item);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+/* In an order in which what is left by a kill can be taken again by the next start, and by no
+ * resume. */
+static bool remove_run(const char *path, gf_err *e) {
+    char *recipe = gf_io_join(path, "recipe.json", e);
+    char *checkpoints = gf_io_join(path, "checkpoints", e);
+    bool ok = recipe && checkpoints && empty_folder(checkpoints, e) && empty_folder(path, e) &&
+              gf_io_remove(recipe, e) && gf_io_remove_tree(path, e);
+    gf_free(checkpoints);
+    gf_free(recipe);
+    return ok;
+}
+
 /* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. A
  * run that is replaced stays locked for the caller: it may still be at work. */
 static bool make_way(const gf_recipe *r, bool force, gf_lock *lock, gf_err *e) {
     const char *path = r->output;
     int64_t count = 0, signs = 0;
+    bool is_free;
     char **names;
     if (!gf_io_exists(path)) return true;
     if (!gf_io_is_folder(path))
@@ -84,13 +129,13 @@ static bool make_way(const gf_recipe *r, bool force, gf_lock *lock, gf_err *e) {
     if (!(names = gf_io_list(path, &count, e))) return false;
     for (int64_t i = 0; i < count; i++)
         signs += strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0;
+    is_free = is_unborn(path, names, count);
     gf_io_free_names(names, count);
-    if (count == 0) return true;
+    if (is_free) return true;
     if (signs < 2)
         return gf_fail(e, GF_E_USAGE,
                        "%s: it is not empty and no run of graft; choose another --output", path);
-    if (force)
-        return check_not_needed(r, e) && lock_folder(lock, path, e) && gf_io_remove_tree(path, e);
+    if (force) return check_not_needed(r, e) && lock_folder(lock, path, e) && remove_run(path, e);
     return gf_fail(
         e, GF_E_USAGE,
         "%s: a run is there already; go on with --resume, replace it with --force, or choose "
@@ -170,12 +215,12 @@ static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
     return ok;
 }
 
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e) {
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, int64_t keep, bool rewind,
+                          gf_err *e) {
     char *log = NULL;
-    bool ok = remove_unfinished(f, e) &&
-              (!rewind || gf_checkpoint_prune(f->checkpoints, INT64_MAX, at->step, e)) &&
-              (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
-              open_log(f, e);
+    bool ok =
+        remove_unfinished(f, e) && gf_checkpoint_prune(f->checkpoints, keep, at->step, rewind, e) &&
+        (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) && open_log(f, e);
     gf_free(log);
     return ok;
 }

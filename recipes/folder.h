@@ -31,9 +31,10 @@ bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force,
  * works on it. */
 bool gf_run_folder_lock(gf_run_folder *f, const gf_recipe *recipe, gf_err *e);
 /* And then goes on with it: cuts the log to the lines that were written by then, removes what a
- * kill left of a save. `rewind` also removes the checkpoints of later steps: all that comes will be
- * written again. */
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e);
+ * kill left of a save, and the checkpoints older than the newest `keep` that it came too early to
+ * remove. `rewind` also removes those of later steps: all that comes will be written again. */
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, int64_t keep, bool rewind,
+                          gf_err *e);
 void gf_run_folder_close(gf_run_folder *f);
 
 /* Appends one object as one line, and flushes it. */

@@ -38,7 +38,7 @@ bool gf_saver_settle(gf_saver *s, gf_err *e);
 int64_t gf_checkpoint_step(const char *name);
 /* Names of the checkpoints in a folder, oldest first; free with gf_io_free_names(). */
 char **gf_checkpoint_list(const char *folder, int64_t *count, gf_err *e);
-/* Removes all but the newest `keep` up to `step`, and those of later steps. */
-bool gf_checkpoint_prune(const char *folder, int64_t keep, int64_t step, gf_err *e);
+/* Removes all but the newest `keep` up to `step`, and with `later` those of later steps. */
+bool gf_checkpoint_prune(const char *folder, int64_t keep, int64_t step, bool later, gf_err *e);
 
 #endif

@@ -56,9 +56,12 @@ static bool is_better(const trainer *t, double value) {
     return t->recipe->select.higher_is_better ? value > t->at.best_value : value < t->at.best_value;
 }
 
-/* The save under way failed: the best model is the one that is on the disk. */
+/* The save under way failed: the best model is the one that is on the disk, or still at hand for
+ * another try. */
 static void forget_save(trainer *t) {
     t->saved_step = -1;
+    t->is_best = t->at.has_best && t->at.best_step == t->at.step;
+    if (t->is_best) return;
     t->at.has_best = t->durable.has_best;
     t->at.best_step = t->durable.best_step;
     t->at.best_value = t->durable.best_value;
@@ -301,7 +304,7 @@ static bool open_resumed(trainer *t, gf_err *e) {
          gf_state_from_json(&t->at, &t->journal, t->recipe, state, path, &t->o->log, e) &&
          gf_run_open(&t->run, t->recipe, path, &t->o->log, e) &&
          gf_run_folder_check_best(&t->folder, &t->at, same, &t->o->log, e) &&
-         gf_run_folder_reopen(&t->folder, &t->at, rewind, e);
+         gf_run_folder_reopen(&t->folder, &t->at, t->recipe->keep, rewind, e);
     t->durable = t->at;
     t->saved_step = t->at.step;
     if (ok)
