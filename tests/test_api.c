@@ -220,6 +220,27 @@ static void *call_often(void *argument) {
     return NULL;
 }
 
+/* Threads of graft block signals; these are those of the process that block one, from /proc. */
+static int count_threads_that_block(int signal_number) {
+    struct dirent *d;
+    DIR *tasks = opendir("/proc/self/task");
+    int count = 0;
+    assert_non_null(tasks);
+    while ((d = readdir(tasks))) {
+        char path[300], line[200];
+        unsigned long long mask = 0;
+        FILE *f;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", d->d_name);
+        if (d->d_name[0] == '.' || !(f = fopen(path, "r"))) continue;
+        while (fgets(line, sizeof line, f))
+            if (sscanf(line, "SigBlk: %llx", &mask) == 1) break;
+        fclose(f);
+        count += (int)(mask >> (signal_number - 1) & 1);
+    }
+    closedir(tasks);
+    return count;
+}
+
 static void share(graft_model *m, const result *want) {
     enum { CALLERS = 8, CALLS = 25 };
     caller c[CALLERS];
@@ -242,7 +263,10 @@ static void test_threads_may_share_a_model(void **state) {
     share(alone, &want); /* side by side, where there are two processors */
     for (int threads = 0; threads < 4; threads++) {
         graft_model *m = open_model(model, threads);
+        int processors = gf_pool_processors(), of_one = threads > 0 ? threads : processors;
+        int engines = of_one < processors ? processors / of_one : 1;
         share(m, &want);
+        assert_true(count_threads_that_block(SIGUSR1) <= engines * (of_one - 1));
         graft_close(m);
     }
     graft_close(alone);
@@ -362,27 +386,6 @@ static void test_lack_of_memory_is_an_error(void **state) {
         if (!fired) break;
     }
     assert_true(opening > 50 && predicting > 10);
-}
-
-/* SigBlk of each thread but the calling one, from /proc. */
-static int count_threads_that_block(int signal_number) {
-    struct dirent *d;
-    DIR *tasks = opendir("/proc/self/task");
-    int count = 0;
-    assert_non_null(tasks);
-    while ((d = readdir(tasks))) {
-        char path[300], line[200];
-        unsigned long long mask = 0;
-        FILE *f;
-        snprintf(path, sizeof path, "/proc/self/task/%s/status", d->d_name);
-        if (d->d_name[0] == '.' || !(f = fopen(path, "r"))) continue;
-        while (fgets(line, sizeof line, f))
-            if (sscanf(line, "SigBlk: %llx", &mask) == 1) break;
-        fclose(f);
-        count += (int)(mask >> (signal_number - 1) & 1);
-    }
-    closedir(tasks);
-    return count;
 }
 
 static void own_handler(int number) { (void)number; }
