@@ -157,7 +157,7 @@ install: all man
 	ln -sf $(SO) $(call at,$(LIBDIR)/libgraft.so.0)
 	ln -sf libgraft.so.0 $(call at,$(LIBDIR)/libgraft.so)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
-	    -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' include/graft.pc.in \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' include/graft.pc.in \
 	    >$(call at,$(LIBDIR)/pkgconfig/graft.pc)
 	install -d $(call at,$(MANDIR)/man1) $(call at,$(MANDIR)/man3) $(call at,$(MANDIR)/man5)
 	for page in $(MAN_PAGES); do \

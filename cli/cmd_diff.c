@@ -29,16 +29,15 @@ const gf_command gf_cmd_diff = {
     .least = 2,
     .most = 2,
     .run = run,
-    .help =
-        "usage: graft diff A B\n"
-        "\n"
-        "Compares two models tensor by tensor: folders, runs, checkpoints (two of them\n"
-        "with the optimizer's moments), exported files, or bare weight files. Prints a\n"
-        "line for each tensor that differs: how many of its elements, by how much, and\n"
-        "by how many ULPs (float32 values between the two); and what else differs:\n"
-        "pooling, length, classes, token ids.\n"
-        "\n"
-        "The exit status is 0 when nothing differs, 7 when something does.\n"
-        "\n"
-        "example: graft diff demo/runs/two-phase demo/runs/two-phase/checkpoints/best.h5\n",
+    .help = "usage: graft diff A B\n"
+            "\n"
+            "Compares two models tensor by tensor: folders, runs, checkpoints (two of them\n"
+            "with the optimizer's moments), exported files, or bare weight files. Prints a\n"
+            "line for each tensor that differs: how many of its elements, by how much, and\n"
+            "by how many ULPs (float32 values between the two); and what else differs:\n"
+            "pooling, length, classes, token ids.\n"
+            "\n"
+            "The exit status is 0 when nothing differs, 7 when something does.\n"
+            "\n"
+            "example: graft diff demo/runs/two-phase demo/runs/two-phase/checkpoints/best.h5\n",
 };

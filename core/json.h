@@ -19,7 +19,7 @@
 
 /* From now on cJSON's memory comes from core/mem: counted, made to fail by tests, and told apart
  * from bad text when it fails. cJSON keeps its allocator for the whole process, so this is for
- * programs to call, at their start; inside somebody else's program the library leaves it alone. */
+ * programs to call, at their start; inside another program the library leaves it alone. */
 void gf_json_use_core_memory(void);
 
 /* `where` names the text in errors; `line` is its first line's number in it. The text need not end
