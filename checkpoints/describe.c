@@ -76,7 +76,7 @@ static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
     int64_t encoder = 0, heads = 0;
     char projection[64] = "";
     bool ok;
-    if (m->dense.weight)
+    if (m->dense.weight && m->pooling != GF_POOL_POOLER)
         snprintf(projection, sizeof projection, "projected to %lld elements (%s), ",
                  (long long)m->embedding_size, gf_dense_activation_name(m->dense_activation));
     for (int64_t i = 0; i < m->params.count; i++)

@@ -136,7 +136,7 @@ static bool measure(info *x, uint32_t number, const char *where, gf_err *e) {
     size_t i = 0, n = sizeof ggml_types / sizeof *ggml_types, bytes;
     int64_t row = x->t.n_dims ? x->t.dim[x->t.n_dims - 1] : 1;
     while (i < n && ggml_types[i].number != number) i++;
-    if (i == n) return snprintf(x->type, sizeof x->type, "type %u", number) > 0;
+    if (i == n) return snprintf(x->type, sizeof x->type, "number %u", number) > 0;
     snprintf(x->type, sizeof x->type, "%s", ggml_types[i].name);
     x->t.dtype = gf_dtype_find(x->type);
     bytes = (size_t)(x->t.count / ggml_types[i].block);

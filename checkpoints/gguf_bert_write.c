@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "data/tokenizer.h"
 
-#include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 enum { ALL_F32 = 0, MOSTLY_F16 = 1, POOLING_MEAN = 1, POOLING_CLS = 2 };
@@ -92,6 +92,7 @@ bool gf_gguf_can_carry(const gf_model *m, gf_err *e) {
     if (m->n_heads > 0)
         return refuse(e, "heads", "\"graft export --without-heads\" leaves them out");
     if (m->pooling == GF_POOL_MAX) return refuse(e, "max pooling", other);
+    if (m->dense.weight) return refuse(e, "a projection behind the pooling", other);
     if (!check_tokenizer(m, e)) return false;
     for (int64_t id = 0; ok && id < m->config.vocab_size; id++) ok = check_token(m, &seen, id, e);
     gf_vocab_free(&seen);
@@ -157,6 +158,19 @@ static bool put_tokenizer(gf_gguf_writer *w, const gf_model *m, gf_err *e) {
     return ok;
 }
 
+/* A finite value that F16 has only as infinity is refused. */
+static bool fits_f16(const gf_param *p, gf_err *e) {
+    const double beyond = 65520; /* 65504 is the largest; from here on it rounds to infinity */
+    int64_t n = gf_param_count(p);
+    for (int64_t i = 0; i < n; i++) {
+        double x = (double)p->value[i];
+        if (isinf(x) || !(x >= beyond || x <= -beyond)) continue;
+        return gf_fail(e, GF_E_INVALID, "parameter \"%s\" holds %g, which F16 cannot; write F32",
+                       p->name, x);
+    }
+    return true;
+}
+
 static bool put_tensor(gf_gguf_writer *w, const gf_param *p, gf_dtype dtype, gf_err *e) {
     char name[GF_GGUF_NAME];
     bool matrix;
@@ -164,6 +178,7 @@ static bool put_tensor(gf_gguf_writer *w, const gf_param *p, gf_dtype dtype, gf_
     if (!p->value || !gf_gguf_tensor_name(p->name, name, &matrix))
         return gf_fail(e, GF_E_INTERNAL, "parameter \"%s\" has no value or no name in GGUF",
                        p->name);
+    if (matrix && dtype == GF_DTYPE_F16 && !fits_f16(p, e)) return false;
     return gf_gguf_put_tensor(w, &t, matrix ? dtype : GF_DTYPE_F32, e);
 }
 

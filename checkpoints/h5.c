@@ -61,7 +61,7 @@ gf_h5 gf_h5_open_bytes(const unsigned char *bytes, size_t size, const char *path
     gf_h5 h = {.file = -1, .path = path, .e = e};
     if (!(h.ok = start(e))) return h;
     hid_t access = file_list(H5P_FILE_ACCESS);
-    if (access < 0 || !gf_h5_use_bytes(access, bytes, size) ||
+    if (access < 0 || !gf_h5_use_bytes(access, bytes, size, e) ||
         (h.file = H5Fopen(path, H5F_ACC_RDONLY, access)) < 0)
         gf_h5_fail(&h, "/", NULL, "it cannot be opened as HDF5");
     H5Pclose(access);

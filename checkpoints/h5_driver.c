@@ -149,6 +149,6 @@ bool gf_h5_use_file(hid_t access, gf_err *failure) {
     return use(access, &(source){NULL, 0, failure});
 }
 
-bool gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size) {
-    return use(access, &(source){bytes, size, NULL});
+bool gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size, gf_err *failure) {
+    return use(access, &(source){bytes, size, failure});
 }

@@ -2,7 +2,7 @@
  *
  *     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
  *     gf_h5_use_file(access, &failure);                    (to write)
- *     gf_h5_use_bytes(access, map.data, map.size);         (to read)
+ *     gf_h5_use_bytes(access, map.data, map.size, e);      (to read)
  *
  * Files are written with core/io's calls, and read from bytes in memory. libhdf5 1.10 can crash
  * after a failed write; so it is never told of one: the first failure goes to the gf_err, what is
@@ -19,7 +19,8 @@
 /* The file access list then writes through core/io; failures go to *failure, which must outlive the
  * file. */
 bool gf_h5_use_file(hid_t access, gf_err *failure);
-/* The file access list then reads these bytes, which must outlive the file; its path is ignored. */
-bool gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size);
+/* The file access list then reads these bytes, which must outlive the file; its path is ignored. A
+ * lack of memory goes to *failure. */
+bool gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size, gf_err *failure);
 
 #endif

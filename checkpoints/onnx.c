@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* B batch, S sequence, H hidden_size, A heads of attention, D = H / A. */
+/* B batch, S sequence, H hidden_size, E embedding_size, A heads of attention, D = H / A. */
 
 enum { IR_VERSION = 8, OPSET = 17 };
 
@@ -56,10 +56,11 @@ static const char *linear(builder *b, const char *where, const gf_linear *l, con
     return binary(b, "Add", where, y, gf_onnx_param(&b->g, l->bias));
 }
 
-/* The same for x [B, in]. */
+/* The same for x [B, in]; the bias may be missing. */
 static const char *linear_of_rows(builder *b, const char *where, const gf_linear *l,
                                   const char *x) {
-    const char *weight = gf_onnx_param(&b->g, l->weight), *bias = gf_onnx_param(&b->g, l->bias);
+    const char *weight = gf_onnx_param(&b->g, l->weight);
+    const char *bias = l->bias ? gf_onnx_param(&b->g, l->bias) : NULL;
     const char *y = gf_onnx_node(&b->g, "Gemm", where, x, weight, bias);
     gf_onnx_set_int(&b->g, "transB", 1);
     return y;
@@ -193,10 +194,17 @@ static const char *pool_max(builder *b, const char *where, const char *x) {
 static const char *pool(builder *b, const char *x) {
     static const char where[] = "pooling";
     switch (b->m->pooling) {
+    case GF_POOL_POOLER: /* the rest of it is the projection */
     case GF_POOL_CLS: return pool_cls(b, where, x);
     case GF_POOL_MAX: return pool_max(b, where, x);
     default: return pool_mean(b, where, x);
     }
+}
+
+static const char *project(builder *b, const char *x) {
+    static const char where[] = "projection";
+    x = linear_of_rows(b, where, &b->m->dense, x);
+    return b->m->dense_activation == GF_DENSE_TANH ? unary(b, "Tanh", where, x) : x;
 }
 
 static const char *normalize(builder *b, const char *x) {
@@ -208,14 +216,14 @@ static const char *normalize(builder *b, const char *x) {
     return binary(b, "Div", where, x, length);
 }
 
-/* What follows the encoder: pooling, then normalisation, then the heads. What is put between them
- * takes and gives x [B, H], and its last node gives the result. */
+/* What follows the encoder: pooling, projection, normalisation, heads. */
 static void sentence(builder *b, const char *x) {
     char name[192];
     x = pool(b, x);
+    if (b->m->dense.weight) x = project(b, x);
     if (b->m->normalize) x = normalize(b, x);
     x = gf_onnx_rename(&b->g, "sentence_embedding");
-    gf_onnx_output(&b->g, x, false, b->m->config.hidden_size);
+    gf_onnx_output(&b->g, x, false, b->m->embedding_size);
     for (int64_t i = 0; i < b->m->n_heads; i++) {
         const gf_head *h = &b->m->heads[i];
         snprintf(name, sizeof name, "heads.%s", h->name);

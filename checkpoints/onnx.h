@@ -6,11 +6,12 @@
  * Operators of version 17, IR version 8, batch and sequence of any size:
  *     input_ids, attention_mask, token_type_ids   int64 [batch, sequence]
  *     last_hidden_state                           float [batch, sequence, H]
- *     sentence_embedding                          float [batch, H]            (the full graph)
+ *     sentence_embedding                          float [batch, E]            (the full graph)
  *     logits_<task>                               float [batch, classes]      (the full graph)
- * Initializers have the parameters' names and layouts, so that the file also serves as weights; the
- * classes of the heads are the metadata "heads", the text of heads.json. A row without any token
- * (attention_mask all 0) gives finite numbers without meaning. */
+ * H is the hidden size, E the embedding's. Initializers have the parameters' names and layouts, so
+ * that the file also serves as weights; the classes of the heads are the metadata "heads", the text
+ * of heads.json. A row without any token (attention_mask all 0) gives finite numbers without
+ * meaning. */
 #ifndef GF_CHECKPOINTS_ONNX_H
 #define GF_CHECKPOINTS_ONNX_H
 

@@ -1,5 +1,7 @@
 #include "checkpoints/outline.h"
 
+enum { MOST = 65536 }; /* elements of an embedding, as sentence.c has it */
+
 cJSON *gf_outline_to_json(const gf_model *m, gf_err *e) {
     cJSON *j = gf_json_object(NULL, NULL, e), *dense = NULL;
     bool own = m->dense.weight && m->pooling != GF_POOL_POOLER;
@@ -26,8 +28,9 @@ static bool apply_dense(gf_model *m, const cJSON *j, const char *where, gf_err *
     const cJSON *bias = cJSON_GetObjectItemCaseSensitive(j, "bias");
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(j, "activation");
     gf_dense_activation activation;
-    if (!cJSON_IsNumber(size) || !(size->valuedouble >= 1 && size->valuedouble <= 1 << 20))
-        return lacks(where, "dense.size", "a number from 1 up", e);
+    if (!cJSON_IsNumber(size) || !(size->valuedouble >= 1 && size->valuedouble <= MOST) ||
+        size->valuedouble != (double)(int64_t)size->valuedouble)
+        return lacks(where, "dense.size", "a whole number from 1 to 65536", e);
     if (!cJSON_IsBool(bias)) return lacks(where, "dense.bias", "true or false", e);
     if (!cJSON_IsString(name) || !gf_dense_activation_find(name->valuestring, &activation))
         return lacks(where, "dense.activation", "\"identity\" or \"tanh\"", e);

@@ -3,8 +3,8 @@
  *     if (!gf_single_write(&m, "model.safetensors", GF_DTYPE_F32, e)) goto done;
  *     if (!gf_single_open(&again, "model.safetensors", log, e)) goto done;
  *
- * Configuration, tokenizer, pooling and heads stand in the file's metadata, which other readers pass
- * over; the tensors have the model's names. docs/formats.md lists the keys. */
+ * Configuration, tokenizer, pooling and heads stand in the file's metadata, which other readers
+ * pass over; the tensors have the model's names. docs/formats.md lists the keys. */
 #ifndef GF_CHECKPOINTS_SINGLE_H
 #define GF_CHECKPOINTS_SINGLE_H
 

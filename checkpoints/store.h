@@ -9,9 +9,9 @@
  *
  * Written as PATH.tmp, stamped with the SHA-256 of its bytes in a user block of 512, synced and
  * renamed: a reader sees the old file or the new one. Equal input gives equal bytes. Nothing of a
- * file is parsed before its digest is found to hold; docs/formats.md has the layout; what is missing
- * at reading is an error that names it. A digest is no signature: do not open checkpoints of
- * strangers, libhdf5 does not survive every hostile file. */
+ * file is parsed before its digest is found to hold; docs/formats.md has the layout; what is
+ * missing at reading is an error that names it. A digest is no signature: do not open checkpoints
+ * of strangers, libhdf5 does not survive every hostile file. */
 #ifndef GF_CHECKPOINTS_STORE_H
 #define GF_CHECKPOINTS_STORE_H
 

@@ -82,7 +82,10 @@ static bool open_file(gf_tensors *t, const char *path, gf_err *e) {
     bool ok = gf_io_map(&map, path, e);
     int format = ok ? format_of(map.data, map.size) : -1;
     if (ok && format < 0)
-        ok = gf_fail(e, GF_E_MODEL, "%s: it does not begin as a file of weights does; is it one?",
+        ok = gf_fail(e, GF_E_MODEL,
+                     "%s: it begins as no safetensors, PyTorch, GGUF or ONNX file does; it is "
+                     "damaged, or no "
+                     "file of weights",
                      path);
     if (ok && !t->format) t->format = formats[format].name;
     ok = ok && formats[format].read(t, map.data, map.size, path, e) && keep_map(t, &map, e);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* Never returns. A crash must end the child, not run the parent's handlers. */
-static void run(int fd, pid_t parent, bool (*work)(void *context, gf_err *e), void *context) {
+static void run(int fd, pid_t parent, gf_child_work *work, void *context) {
     const int defaults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGPIPE};
     gf_err e = {0};
     bool ok;
@@ -23,7 +23,7 @@ static void run(int fd, pid_t parent, bool (*work)(void *context, gf_err *e), vo
     _exit(ok ? 0 : 1);
 }
 
-bool gf_child_start(gf_child *c, bool (*work)(void *context, gf_err *e), void *context, gf_err *e) {
+bool gf_child_start(gf_child *c, gf_child_work *work, void *context, gf_err *e) {
     int ends[2];
     pid_t parent = getpid();
     if (pipe(ends) != 0) return gf_fail(e, GF_E_IO, "no pipe can be made: %s", strerror(errno));

@@ -1,7 +1,7 @@
 /* child: work in a forked process, whose crash is an error and not the end.
  *
  *     gf_child c = {0};
- *     if (!gf_child_start(&c, write_it, &job, e)) goto done;    (write_it sees a snapshot of memory)
+ *     if (!gf_child_start(&c, write_it, &job, e)) goto done;    (it sees a snapshot of memory)
  *     ... while it works: gf_child_is_done(&c) ...
  *     if (!gf_child_wait(&c, "step-7.h5", e)) goto done;        (false: it failed, or died)
  *
@@ -21,8 +21,10 @@ typedef struct gf_child {
     int fd;    /* its error comes through this pipe */
 } gf_child;
 
+typedef bool gf_child_work(void *context, gf_err *e);
+
 /* Failures are GF_E_IO: no pipe or no process can be made. */
-bool gf_child_start(gf_child *c, bool (*work)(void *context, gf_err *e), void *context, gf_err *e);
+bool gf_child_start(gf_child *c, gf_child_work *work, void *context, gf_err *e);
 /* True when a wait would not wait. */
 bool gf_child_is_done(const gf_child *c);
 /* Waits for its end; true when the work was. The child's own error, or GF_E_IO with the signal that

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* renameat2 */
 #include "core/io.h"
 
 #include "core/io_fault.h"

@@ -66,7 +66,7 @@ void gf_io_unmap(gf_map *map);
 bool gf_io_replace_file(const char *path, const void *bytes, size_t size, gf_err *e);
 /* Publishes an already written TMP as PATH the same way: sync, rename, sync of the folder. */
 bool gf_io_publish(const char *tmp, const char *path, gf_err *e);
-/* Exchanges TMP with PATH in one step, or renames it where PATH does not exist; syncs the folder. */
+/* Exchanges TMP with PATH in one step, or renames it where there is no PATH; syncs the folder. */
 bool gf_io_exchange(const char *tmp, const char *path, gf_err *e);
 /* Makes PATH a further name of FROM, replacing what was there in one step; a copy where the file
  * system has no hard links. */

@@ -64,6 +64,14 @@ static bool check_not_needed(const gf_recipe *r, gf_err *e) {
     return true;
 }
 
+/* Locks the folder's file "lock", which stays. */
+static bool lock_folder(gf_lock *lock, const char *folder, gf_err *e) {
+    char *path = gf_io_join(folder, "lock", e);
+    bool ok = path && gf_io_lock(lock, path, PATIENCE, e);
+    gf_free(path);
+    return ok;
+}
+
 /* Nothing but what a start leaves that ended before it wrote recipe.json. */
 static bool is_unborn(const char *path, char **names, int64_t count) {
     static const char *const parts[] = {"checkpoints", "lock", "recipe.json.tmp"};
@@ -78,14 +86,16 @@ static bool is_unborn(const char *path, char **names, int64_t count) {
     return checkpoints && inside == 0 && known == count;
 }
 
-/* Removes all in a folder but what make_way() knows a run by. */
+/* Removes all in a folder but what make_way() knows a run by, and the lock that is held. */
 static bool empty_folder(const char *path, gf_err *e) {
     int64_t count = 0;
     char **names = gf_io_list(path, &count, e);
     bool ok = names != NULL;
     for (int64_t i = 0; ok && i < count; i++) {
         char *item = NULL;
-        if (strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0) continue;
+        if (strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0 ||
+            strcmp(names[i], "lock") == 0)
+            continue;
         item = gf_io_join(path, names[i], e);
         ok = item && gf_io_remove_tree(item, e);
         gf_free(item);
@@ -106,8 +116,9 @@ static bool remove_run(const char *path, gf_err *e) {
     return ok;
 }
 
-/* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. */
-static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
+/* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. A
+ * run that is replaced stays locked for the caller: it may still be at work. */
+static bool make_way(const gf_recipe *r, bool force, gf_lock *lock, gf_err *e) {
     const char *path = r->output;
     int64_t count = 0, signs = 0;
     bool is_free;
@@ -124,7 +135,7 @@ static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
     if (signs < 2)
         return gf_fail(e, GF_E_USAGE,
                        "%s: it is not empty and no run of graft; choose another --output", path);
-    if (force) return check_not_needed(r, e) && remove_run(path, e);
+    if (force) return check_not_needed(r, e) && lock_folder(lock, path, e) && remove_run(path, e);
     return gf_fail(
         e, GF_E_USAGE,
         "%s: a run is there already; go on with --resume, replace it with --force, or choose "
@@ -132,27 +143,10 @@ static bool make_way(const gf_recipe *r, bool force, gf_err *e) {
         path);
 }
 
-/* Locks the folder's file "lock", which stays. */
-static bool lock_folder(gf_lock *lock, const char *folder, gf_err *e) {
-    char *path = gf_io_join(folder, "lock", e);
-    bool ok = path && gf_io_lock(lock, path, PATIENCE, e);
-    gf_free(path);
-    return ok;
-}
-
-/* A run that is replaced is locked until the new one is: it may still be running. */
-static bool lock_old(gf_lock *lock, const gf_recipe *recipe, bool force, gf_err *e) {
-    char *file = force ? gf_io_join(recipe->output, "recipe.json", e) : NULL;
-    bool ok = !force || (file && (!gf_io_exists(file) || lock_folder(lock, recipe->output, e)));
-    gf_free(file);
-    return ok;
-}
-
 bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force, gf_err *e) {
     gf_lock old = {0};
-    bool ok = name_parts(f, recipe, e) && lock_old(&old, recipe, force, e) &&
-              make_way(recipe, force, e) && gf_io_make_folder(f->checkpoints, e) &&
-              lock_folder(&f->lock, f->path, e) &&
+    bool ok = name_parts(f, recipe, e) && make_way(recipe, force, &old, e) &&
+              gf_io_make_folder(f->checkpoints, e) && lock_folder(&f->lock, f->path, e) &&
               gf_run_folder_write(f, "recipe.json", f->recipe, e) && open_log(f, e);
     gf_io_unlock(&old);
     return ok;

@@ -24,18 +24,23 @@ void gf_journal_free(gf_journal *j) {
     *j = (gf_journal){0};
 }
 
+void gf_journal_resume(gf_journal *j) {
+    j->tokens = 0;
+    j->rows = 0;
+    j->steps = 0;
+    j->since = gf_seconds();
+}
+
 void gf_journal_restart(gf_journal *j, const gf_recipe *r) {
     for (int64_t t = 0; t < r->n_tasks; t++) {
         j->sum[t] = 0;
         j->count[t] = 0;
     }
-    j->tokens = 0;
-    j->rows = 0;
-    j->since = gf_seconds();
+    gf_journal_resume(j);
 }
 
 void gf_journal_add(gf_journal *j, gf_step_view *v) {
-    double passed = gf_seconds() - j->since, steps;
+    double passed = gf_seconds() - j->since;
     int64_t done = v->at->phase_update, every = v->recipe->log_every;
     for (int64_t t = 0; t < v->recipe->n_tasks; t++) {
         if (!isnan(v->update->loss[t])) {
@@ -46,10 +51,10 @@ void gf_journal_add(gf_journal *j, gf_step_view *v) {
     }
     j->tokens += v->update->tokens;
     j->rows += v->update->rows;
-    steps = (double)((done - 1) % every + 1);
+    j->steps++;
     v->mean_loss = j->mean;
     v->tokens_per_second = (double)(j->tokens ? j->tokens : j->rows) / fmax(passed, 1e-9);
-    v->seconds_left = passed / steps * (double)(v->phase->updates - done);
+    v->seconds_left = passed / (double)j->steps * (double)(v->phase->updates - done);
     v->logged = done % every == 0 || done == v->phase->updates;
 }
 

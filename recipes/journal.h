@@ -6,17 +6,19 @@
 #include "recipes/trainer.h"
 
 typedef struct gf_journal {
-    double *sum;    /* [n_tasks] losses since the last line */
-    double *mean;   /* [n_tasks] */
-    int64_t *count; /* [n_tasks] updates with labels since the last line */
-    int64_t tokens, rows;
-    double since; /* clock at the last line */
+    double *sum;                 /* [n_tasks] losses since the last line */
+    double *mean;                /* [n_tasks] */
+    int64_t *count;              /* [n_tasks] updates with labels since the last line */
+    int64_t tokens, rows, steps; /* since the clock was read */
+    double since;                /* clock at the last line, or when the run was resumed */
 } gf_journal;
 
 bool gf_journal_start(gf_journal *j, const gf_recipe *r, gf_err *e);
 void gf_journal_free(gf_journal *j);
 /* Begins to count anew, at the start of a phase. */
 void gf_journal_restart(gf_journal *j, const gf_recipe *r);
+/* Begins to measure anew and keeps the sums of losses, in a resumed run. */
+void gf_journal_resume(gf_journal *j);
 /* Adds a step and fills the view's means and rates. */
 void gf_journal_add(gf_journal *j, gf_step_view *v);
 /* Writes the line of a step, or of an evaluation. */

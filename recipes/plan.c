@@ -57,7 +57,7 @@ static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
     const gf_bert_config *c = &r->model.config;
     char a[32], b[32], projection[64] = "";
     int64_t encoder = encoder_elements(&r->model);
-    if (r->model.dense.weight)
+    if (r->model.dense.weight && r->model.pooling != GF_POOL_POOLER)
         snprintf(projection, sizeof projection, ", projected to %lld (%s)",
                  (long long)r->model.embedding_size,
                  gf_dense_activation_name(r->model.dense_activation));

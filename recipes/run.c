@@ -100,12 +100,18 @@ static bool reorder(gf_head *h, const gf_labels *l, gf_err *e) {
     return ok;
 }
 
-/* The head of a base that is a classifier is the one task's, whatever the task's name and the order
- * of its classes. NULL: the base brings none that fits. */
-static gf_head *find_classifier(const gf_run *r) {
+/* The head of a base that is a classifier becomes the one task's, whatever the task's name and the
+ * order of its classes, if it has just these and stands on the pooler as before. */
+static bool take_classifier(gf_run *r, const gf_log *log, gf_err *e) {
     gf_head *h = gf_model_find_head(&r->model, GF_CLASSIFIER);
-    bool fits = h && r->recipe->n_tasks == 1 && r->model.pooling == GF_POOL_POOLER;
-    return fits && has_classes(h, &r->labels[0]) ? h : NULL;
+    const char *name = r->recipe->tasks[0].name;
+    if (!h || r->recipe->n_tasks != 1 || r->model.pooling != GF_POOL_POOLER ||
+        gf_model_find_head(&r->model, name) != (strcmp(name, GF_CLASSIFIER) == 0 ? h : NULL) ||
+        !has_classes(h, &r->labels[0]))
+        return true;
+    gf_log_say(log, GF_LOG_NOTE, "task \"%s\" takes over the base's head \"%s\"", name,
+               GF_CLASSIFIER);
+    return reorder(h, &r->labels[0], e) && gf_model_rename_head(&r->model, h, name, e);
 }
 
 /* A base that graft trained brings heads. Those of the recipe's tasks, with the same classes, go on
@@ -113,13 +119,7 @@ static gf_head *find_classifier(const gf_run *r) {
 static bool place_head(gf_run *r, int64_t task, const gf_log *log, gf_err *e) {
     const char *name = r->recipe->tasks[task].name;
     const gf_labels *l = &r->labels[task];
-    gf_head *h = gf_model_find_head(&r->model, name), *brought = find_classifier(r);
-    if (!h && brought) {
-        if (!gf_model_rename_head(&r->model, h = brought, name, e)) return false;
-        gf_log_say(log, GF_LOG_NOTE, "task \"%s\" takes over the base's head \"%s\"", name,
-                   GF_CLASSIFIER);
-    }
-    if (h && h == brought && !reorder(h, l, e)) return false;
+    gf_head *h = gf_model_find_head(&r->model, name);
     if (h && same_classes(h, l)) {
         gf_log_say(log, GF_LOG_NOTE, "task \"%s\" goes on from the head the base brings", name);
         gf_model_move_head(&r->model, h, task);
@@ -138,6 +138,7 @@ static bool place_head(gf_run *r, int64_t task, const gf_log *log, gf_err *e) {
 }
 
 static bool place_heads(gf_run *r, const gf_log *log, gf_err *e) {
+    if (!take_classifier(r, log, e)) return false;
     for (int64_t i = 0; i < r->recipe->n_tasks; i++)
         if (!place_head(r, i, log, e)) return false;
     while (r->model.n_heads > r->recipe->n_tasks) {

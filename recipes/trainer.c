@@ -220,7 +220,10 @@ static bool run_phase(trainer *t, gf_err *e) {
     if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, e)) return false;
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
     if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e)) return false;
-    if (t->at.phase_update == 0) gf_journal_restart(&t->journal, t->recipe);
+    if (t->at.phase_update > 0)
+        gf_journal_resume(&t->journal);
+    else
+        gf_journal_restart(&t->journal, t->recipe);
     while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over)
         if (!run_epoch(t, e)) return false;
     return true;

@@ -262,7 +262,7 @@ static void test_says_which_weights_it_cannot_read(void **state) {
     assert_true(gf_io_remove(path_of("w/model.safetensors"), NULL));
     open_fails(path_of("w"), "it holds no weights; model.safetensors or pytorch_model.bin");
     write_text(path_of("w/pytorch_model.bin"), "x");
-    open_fails(path_of("w"), "pytorch_model.bin: it does not begin as a file of weights does");
+    open_fails(path_of("w"), "pytorch_model.bin: it begins as no safetensors");
     write_text(path_of("w/model.safetensors.index.json"), "{}");
     open_fails(path_of("w"), "index.json: it has no \"weight_map\"");
     assert_true(gf_folder_open(&m, path_of("w"), GF_OPEN_NO_WEIGHTS, NULL, &e));

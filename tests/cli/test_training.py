@@ -34,9 +34,9 @@ class RunFolder(Trained):
     def test_holds_the_files_of_the_contract_and_no_other(self):
         names = sorted(str(p.relative_to(self.run_folder)) for p in self.run_folder.rglob("*"))
         self.assertEqual([n for n in names if not n.startswith("model")],
-                         ["checkpoints", "checkpoints/best.h5", "checkpoints/step-000000075.h5",
-                          "checkpoints/step-000000100.h5", "log.jsonl", "metrics.json",
-                          "plan.txt", "recipe.json"])
+                         ["SHA256SUMS", "checkpoints", "checkpoints/best.h5",
+                          "checkpoints/step-000000075.h5", "checkpoints/step-000000100.h5", "lock",
+                          "log.jsonl", "metrics.json", "plan.txt", "recipe.json"])
         for name in ("modules.json", "config_sentence_transformers.json", "config.json",
                      "sentence_bert_config.json", "1_Pooling/config.json", "model.safetensors",
                      "vocab.txt", "tokenizer.json", "tokenizer_config.json",
@@ -288,7 +288,7 @@ class Interrupted(Trained):
         self.assertEqual(list(self.target.rglob("*.tmp")), [])
 
     def checkpoints(self):
-        return sorted(int(p.stem[5:]) for p in (self.target / "checkpoints").glob("step-*"))
+        return sorted(int(p.stem[5:]) for p in (self.target / "checkpoints").glob("step-*.h5"))
 
     def test_sigint_saves_and_exits_130(self):
         status, error = self.stop(self.start(), "all 2/2  step 4/", signal.SIGINT)
@@ -390,7 +390,7 @@ class Interrupted(Trained):
         newest = self.target / "checkpoints/step-000000100.h5"
         newest.write_bytes(newest.read_bytes()[:5000])
         said = self.resume()
-        self.assertRegex(said, "warning: skipped a checkpoint that does not read: .*000000100.h5")
+        self.assertRegex(said, "warning: skipped a checkpoint: .*000000100.h5: its 5000 bytes")
         self.assertRegex(said, "going on from .*000000075.h5, step 75")
         self.assert_as_uninterrupted()
 
@@ -415,7 +415,7 @@ class Interrupted(Trained):
 
     def test_at_wants_a_step_that_is_there(self):
         before = results_of(self.run_folder)
-        self.fails(4, "resume", self.run_folder, "--at", 3, says="no readable checkpoint of step 3")
+        self.fails(4, "resume", self.run_folder, "--at", 3, says="no whole checkpoint of step 3")
         self.assertEqual(results_of(self.run_folder), before)
 
     def test_nothing_to_resume(self):
@@ -429,6 +429,9 @@ class Interrupted(Trained):
     def test_other_classes_than_the_checkpoint_s(self):
         shutil.copytree(self.run_folder, self.target)
         self.fails(3, "train", self.recipe, "--output", self.target, "--resume", "--set",
+                   'tasks.1.classes=["positive", "neutral", "negative"]',
+                   says='changed since the run began: tasks.1.classes.0: "negative" is now')
+        self.fails(3, "train", self.recipe, "--output", self.target, "--resume", "--force", "--set",
                    'tasks.1.classes=["positive", "neutral", "negative"]',
                    says="tasks or classes are not those of the recipe")
         self.assert_as_uninterrupted()

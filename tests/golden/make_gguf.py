@@ -54,6 +54,9 @@ def put_tokens(w, old):
         kind = gguf.TokenType.UNUSED if i not in words else (
             gguf.TokenType.CONTROL if i in special else gguf.TokenType.NORMAL)
         as_is = t.startswith("[") and t.endswith("]") if old else kind == gguf.TokenType.CONTROL
+        if old and i in (19, 21):  # what such files also have: unused tokens, and added ones that are no special tokens
+            t, as_is = ("[unused0]", True) if i == 19 else ("cheesecake", False)
+            kind = gguf.TokenType.NORMAL if i == 19 else gguf.TokenType.USER_DEFINED
         tokens.append(t if as_is else t[2:] if t.startswith("##") else "\u2581" + t)
         types.append(kind)
     w.add_tokenizer_model("bert")
@@ -96,9 +99,9 @@ def bert(name, pooling, half=False, old=False, **more):
     finish(w)
 
 
-def quantised():
-    """A BERT of no layers whose word embeddings are Q8_0."""
-    w = writer("quantised.gguf")
+def layerless(name, dense):
+    """A BERT of no layers whose word embeddings are Q8_0; `dense`: with a projection behind it."""
+    w = writer(name)
     put_config(w, {"max_position_embeddings": 4, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 0,
                    "num_attention_heads": 2, "layer_norm_eps": 1e-12}, gguf.PoolingType.MEAN)
     put_tokens(w, False)
@@ -106,6 +109,8 @@ def quantised():
     for name, shape in [("position_embd.weight", (4, 32)), ("token_types.weight", (2, 32)),
                         ("token_embd_norm.weight", (32,)), ("token_embd_norm.bias", (32,))]:
         w.add_tensor(name, np.ones(shape, np.float32))
+    if dense:
+        w.add_tensor("dense_2.weight", np.ones((2, 32), np.float32))
     finish(w)
 
 
@@ -143,7 +148,8 @@ if __name__ == "__main__":
     bert("cls_old.gguf", gguf.PoolingType.CLS, half=True, old=True)
     bert("big_endian.gguf", None, endianess=gguf.GGUFEndian.BIG)
     bert("rank.gguf", gguf.PoolingType.RANK)
-    quantised()
+    layerless("quantised.gguf", False)
+    layerless("dense.gguf", True)
     types()
     tokenizer = AutoTokenizer.from_pretrained(PLAIN)
     ids = [{"text": t, "ids": tokenizer(t, truncation=True, max_length=12)["input_ids"]} for t in TEXTS]

@@ -73,7 +73,7 @@ def main():
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(peer.Onnx)
     if not unittest.TextTestRunner().run(suite).wasSuccessful():
         return 1
-    for name in "mean_gelu", "cls_gelu_new", "max_eps":
+    for name in "mean_gelu", "cls_gelu_new", "max_eps", "dense_tanh", "classifier":
         with tempfile.TemporaryDirectory() as folder:
             model = pathlib.Path(folder, "model")
             peer.assemble(ROOT / "tests/golden" / name, model)

@@ -34,7 +34,8 @@ except ImportError:
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRAFT = os.path.abspath(os.environ.get("GRAFT", ROOT / "build/graft"))
-GOLDEN = ["mean_gelu", "cls_gelu_new", "max_eps", "cased_f16", "mean_bf16"]
+GOLDEN = ["mean_gelu", "cls_gelu_new", "max_eps", "cased_f16", "mean_bf16", "dense_tanh",
+          "dense_identity", "classifier"]
 TEXTS = ["the cheese was tasty", "a", "", "red shoes, and a phone that is too loud for the cat"]
 TOLERANCE = 1e-5  # of the largest wanted value, or of 1 where that is smaller
 TYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
@@ -59,13 +60,17 @@ def write_json(path, value):
 
 
 def assemble(case, to):
-    """A golden case as one sentence-transformers folder with heads."""
+    """A golden case as one sentence-transformers folder with heads, or the classifier as it is."""
     told = json.loads((case / "case.json").read_text())
     shutil.copytree(case / "model", to)
+    if not (case / "heads.safetensors").exists():
+        return
     shutil.copy(case / "heads.safetensors", to)
     write_json(to / "heads.json", {"version": 1, "tasks": [
         {"name": t["name"], "type": "classification", "classes": t["classes"]}
         for t in told["tasks"]]})
+    if (to / "modules.json").exists():
+        return
     kinds = ["Transformer", "Pooling"] + ["Normalize"] * told["normalize"]
     write_json(to / "modules.json", [
         {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "",
@@ -101,12 +106,23 @@ class Exported:
         graft("export", model, "--to", "onnx", self.out)
         self.full = self.open(self.out / "model.onnx")
         self.encoder = self.open(self.out / "onnx/model.onnx")
-        self.heads = {}
-        if (model / "heads.json").exists():
-            weights = read_safetensors(model / "heads.safetensors")
-            for task in json.loads((model / "heads.json").read_text())["tasks"]:
-                name = task["name"]
-                self.heads[name] = (weights[f"heads.{name}.weight"], weights[f"heads.{name}.bias"])
+        self.hidden = json.loads((model / "config.json").read_text())["hidden_size"]
+        self.size = self.hidden  # of an embedding
+        for dense in model.glob("*_Dense/config.json"):
+            self.size = json.loads(dense.read_text())["out_features"]
+        self.heads = self.read_heads()
+
+    def read_heads(self):
+        """{task: (weight, bias)}"""
+        if (self.model / "heads.json").exists():
+            weights = read_safetensors(self.model / "heads.safetensors")
+            tasks = json.loads((self.model / "heads.json").read_text())["tasks"]
+            return {t["name"]: [weights[f"heads.{t['name']}.{part}"] for part in ("weight", "bias")]
+                    for t in tasks}
+        weights = read_safetensors(self.model / "model.safetensors")
+        if "classifier.weight" in weights:
+            return {"classifier": [weights["classifier.weight"], weights["classifier.bias"]]}
+        return {}
 
     @staticmethod
     def open(path):
@@ -164,14 +180,13 @@ class Onnx(unittest.TestCase):
 
     def test_inputs_and_outputs(self):
         for x in self.each():
-            hidden = json.loads((x.model / "config.json").read_text())["hidden_size"]
-            outputs = [("last_hidden_state", ["batch", "sequence", hidden])]
+            outputs = [("last_hidden_state", ["batch", "sequence", x.hidden])]
             for graph in x.encoder, x.full:
                 self.assertEqual([(i.name, i.type, i.shape) for i in graph.get_inputs()], [
                     (name, "tensor(int64)", ["batch", "sequence"])
                     for name in ("input_ids", "attention_mask", "token_type_ids")])
             self.assertEqual([(o.name, o.shape) for o in x.encoder.get_outputs()], outputs)
-            outputs.append(("sentence_embedding", ["batch", hidden]))
+            outputs.append(("sentence_embedding", ["batch", x.size]))
             outputs += [(f"logits_{name}", ["batch", len(bias)])
                         for name, (_, bias) in x.heads.items()]
             self.assertEqual([(o.name, o.shape) for o in x.full.get_outputs()], outputs)
@@ -180,7 +195,8 @@ class Onnx(unittest.TestCase):
     def test_it_names_the_classes(self):
         for x in self.each():
             told = {p.key: p.value for p in onnx.load(x.out / "model.onnx").metadata_props}
-            if x.heads:
+            self.assertEqual("heads" in told, bool(x.heads))
+            if (x.model / "heads.json").exists():
                 self.assertEqual(json.loads(told["heads"]),
                                  json.loads((x.model / "heads.json").read_text()))
 
