@@ -115,6 +115,13 @@ tests: $(TEST:%.c=$(BUILD)/%) $(BUILD)/tests/test_ops_double
 test:
 	scripts/test
 
+# The fault tests in their long form, some quarter of an hour. See docs/promises.md.
+CRASH := $(addprefix $(BUILD)/tests/test_,crash power resume damage)
+crash: all $(CRASH)
+	GRAFT=$(BUILD)/graft GRAFT_ALL_FAULTS=1 GRAFT_KILLS=1000 TMPDIR=$(if $(wildcard /dev/shm),/dev/shm,/tmp) \
+	    python3 -B tests/run -v --limit 3600 $(CRASH) \
+	    'python3 -B -m unittest discover -s tests/cli -p test_kill.py'
+
 demo:
 	scripts/demo
 
@@ -173,6 +180,6 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench install uninstall man tests test demo layers lint format clean
+.PHONY: all bench install uninstall man tests test crash demo layers lint format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

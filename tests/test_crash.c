@@ -1,5 +1,5 @@
-/* A run that is killed at any call of the system ends with the bytes of one that was not, and a save
- * that fails or dies takes nothing with it. See docs/promises.md. */
+/* A run that is killed at any call of the system ends with the bytes of one that was not, and a
+ * save that fails or dies takes nothing with it. See docs/promises.md. */
 #include "tests/crash_help.h"
 
 #include "checkpoints/store.h"

@@ -1,6 +1,6 @@
 /* A power loss at any moment of a run, in a model as weak as POSIX allows (tests/disk.h): once a
- * checkpoint was published, the disk holds it or a later one, whole, and a resumed run ends with the
- * uninterrupted run's bytes. See docs/promises.md. */
+ * checkpoint was published, the disk holds it or a later one, whole, and a resumed run ends with
+ * the uninterrupted run's bytes. See docs/promises.md. */
 #include "tests/crash_help.h"
 #include "tests/disk.h"
 

@@ -110,8 +110,8 @@ static void test_phases_in_every_order(void **state) {
 /* Saves at the ends of epochs only: the steps 3, 6, 9. */
 static const char seldom[] = "save.every_steps=null";
 
-/* What an interruption saved between two saves does not stay in the place of one of those, even when
- * a kill comes between the next save and the removal. */
+/* What an interruption saved between two saves does not stay in the place of one of those, even
+ * when a kill comes between the next save and the removal. */
 static void test_an_interruptions_checkpoint_goes_again(void **state) {
     static const int64_t stops[] = {5, 7, 8};
     static tree whole;
