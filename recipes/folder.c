@@ -288,15 +288,14 @@ char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log
     return found;
 }
 
-/* The step a whole best.h5 was saved at; -1 when there is none. */
-static int64_t step_of_best(const gf_run_folder *f) {
+int64_t gf_run_folder_best_step(const gf_run_folder *f) {
     gf_progress at = {0};
     return read_progress(&at, f->best) ? at.step : -1;
 }
 
 bool gf_run_folder_check_best(gf_run_folder *f, gf_progress *at, bool same, const gf_log *log,
                               gf_err *e) {
-    int64_t step = at->has_best ? step_of_best(f) : -1;
+    int64_t step = at->has_best ? gf_run_folder_best_step(f) : -1;
     char *source = NULL;
     bool ok;
     if (!at->has_best || step == at->best_step) return true;

@@ -46,6 +46,8 @@ char *gf_run_folder_step_path(const gf_run_folder *f, int64_t step, gf_err *e);
 /* The newest checkpoint whose digest holds; what was skipped goes to the log. With at_step >= 0 the
  * one of that step. NULL when there is none. Free with gf_free(). */
 char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log *log, gf_err *e);
+/* The step a whole best.h5 was saved at; -1 when there is none. */
+int64_t gf_run_folder_best_step(const gf_run_folder *f);
 /* Makes best.h5 the one that *at speaks of, from the checkpoint of that step if need be; one of a
  * later step may stay when the run is the `same` and will write it again. If it is lost, *at
  * forgets it, with a warning. */

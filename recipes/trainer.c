@@ -62,7 +62,7 @@ static bool is_better(const trainer *t, double value) {
 static void forget_save(trainer *t) {
     t->saved_step = -1;
     t->is_best = t->at.has_best && t->at.best_step == t->at.step;
-    if (t->is_best) return;
+    if (t->is_best || gf_run_folder_best_step(&t->folder) == t->at.best_step) return;
     t->at.has_best = t->durable.has_best;
     t->at.best_step = t->durable.best_step;
     t->at.best_value = t->durable.best_value;
