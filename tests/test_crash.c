@@ -16,6 +16,7 @@ enum {
     REPLACING = 160, /* calls from the start to well behind the removal */
     REPLACE_KILLS = 40,
     LAST_FAULTS = 8,
+    BEST_FAULTS = 24,
     RUN_FAULTS = 40 /* of each kind */
 };
 
@@ -234,6 +235,64 @@ static void test_a_save_that_dies_takes_nothing_with_it(void **state) {
     assert_int_equal(t.unharmed, 0);
 }
 
+/* The number that follows a key in a JSON text. */
+static int64_t number_of(const char *json, const char *key) {
+    const char *at = json ? strstr(json, key) : NULL;
+    if (!at || !(at = strpbrk(at, "0123456789"))) fail_msg("no %s", key);
+    return strtoll(at, NULL, 10);
+}
+
+/* metrics.json and best.h5 speak of one step, which is returned. */
+static int64_t assert_one_best(int64_t k) {
+    char *recipe = NULL, *progress = NULL, *metrics;
+    size_t size = 0;
+    gf_err e = {0};
+    int64_t told, kept;
+    if (!gf_store_read_texts(path_of("run/checkpoints/best.h5"), &recipe, &progress, &e))
+        fail_msg("%s", e.text);
+    metrics = gf_io_read_all(path_of("run/metrics.json"), 1 << 20, &size, &e);
+    told = number_of(metrics, "\"step\"");
+    kept = number_of(progress, "\"step\"");
+    if (told != kept)
+        fail_msg("point %d: best.h5 is of step %d, metrics.json says %d", (int)k, (int)kept,
+                 (int)told);
+    gf_free(metrics);
+    gf_free(recipe);
+    gf_free(progress);
+    return told;
+}
+
+/* The step that was not saved when the k-th call failed. */
+static int64_t fail_seed_11(int64_t k) {
+    long long step = 0;
+    outcome o;
+    start_anew();
+    o = run(&(attempt){.set = "seed=11", .whose = SAVES, .k = k});
+    if (!o.ok || !o.fired) fail_msg("point %d: %s", (int)k, o.e.text);
+    sscanf(o.warning, "step %lld was not saved", &step);
+    return step;
+}
+
+/* With this seed step 6 is the best, then 3, then 9. A save of step 6 that fails behind the
+ * publication of best.h5 must leave the run knowing what best.h5 is. */
+static void test_best_is_what_is_on_the_disk(void **state) {
+    int64_t low = 1, high = save_calls, points = 0, kept[10] = {0};
+    (void)state;
+    while (low < high) { /* the first call of the saves behind step 6 */
+        int64_t middle = (low + high) / 2;
+        if (fail_seed_11(middle) > 6)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (int64_t k = low - BEST_FAULTS; k < low; k++, points++) {
+        fail_seed_11(k);
+        kept[assert_one_best(k)]++;
+    }
+    report("failures around the publication of best.h5", points, points, BEST_FAULTS);
+    assert_true(kept[3] > 2 && kept[6] > 2);
+}
+
 /* As check_older(), and the last save fails once more when it is tried again. */
 static void fail_the_last_again(const char *warning, char problem[256]) {
     check_older(warning, problem);
@@ -312,6 +371,7 @@ int main(void) {
         cmocka_unit_test(test_killed_at_any_call_of_the_run),
         cmocka_unit_test(test_killed_while_it_replaces_a_run),
         cmocka_unit_test(test_a_failed_save_takes_nothing_with_it),
+        cmocka_unit_test(test_best_is_what_is_on_the_disk),
         cmocka_unit_test(test_a_last_save_that_fails_is_the_runs_failure),
         cmocka_unit_test(test_a_save_that_dies_takes_nothing_with_it),
         cmocka_unit_test(test_any_call_of_the_run_may_fail),
