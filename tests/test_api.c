@@ -262,11 +262,12 @@ static void test_threads_may_share_a_model(void **state) {
     }
     share(alone, &want); /* side by side, where there are two processors */
     for (int threads = 0; threads < 4; threads++) {
+        int others = count_threads_that_block(SIGUSR1); /* a sanitizer's */
         graft_model *m = open_model(model, threads);
         int processors = gf_pool_processors(), of_one = threads > 0 ? threads : processors;
         int engines = of_one < processors ? processors / of_one : 1;
         share(m, &want);
-        assert_true(count_threads_that_block(SIGUSR1) <= engines * (of_one - 1));
+        assert_true(count_threads_that_block(SIGUSR1) - others <= engines * (of_one - 1));
         graft_close(m);
     }
     graft_close(alone);
