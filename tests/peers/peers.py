@@ -57,13 +57,13 @@ def texts(count=200):
 # ---- graft ----
 
 def graft(*arguments, fails=0):
-    """Standard output, or with `fails` the exit status that is wanted standard error."""
+    """Standard output; with `fails`, the exit status that is wanted, standard error too."""
     done = subprocess.run([GRAFT, *map(str, arguments)], stdin=subprocess.DEVNULL,
                           capture_output=True, encoding="utf-8")
     if done.returncode != fails:
         raise AssertionError(f"graft {' '.join(map(str, arguments))}: exit status "
                              f"{done.returncode}, {fails} wanted: {done.stderr}")
-    return done.stderr if fails else done.stdout
+    return done.stdout + (done.stderr if fails else "")
 
 
 @functools.cache
