@@ -1,4 +1,4 @@
-# graft: make, make demo, make test, make lint, make format, make bench, make install.
+# graft: make, make demo, make test, make lint, make format, make bench, make man, make install.
 # No configure; libraries come through pkg-config.
 CC      ?= gcc
 BUILD   ?= build
@@ -10,7 +10,8 @@ PACKAGES := openblas hdf5 libcjson libutf8proc nettle minizip zlib libprotobuf-c
 LIBS    := $(shell pkg-config --libs $(PACKAGES)) -lpthread -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wvla -Werror
-override CFLAGS += -std=c11 -D_GNU_SOURCE -fPIC -ffp-contract=off $(WARN) -I. -Iinclude -I$(BUILD)/gen \
+# Hidden: the shared library exports what include/graft.h marks, and no more.
+override CFLAGS += -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffp-contract=off $(WARN) -I. -Iinclude -I$(BUILD)/gen \
            $(shell pkg-config --cflags $(PACKAGES))
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
@@ -85,7 +86,7 @@ $(BUILD)/tests/test_ops_double: tests/test_ops.c $(DOUBLE)
 $(BUILD)/tests/%.o: override CFLAGS += -DSCRATCH='"$(if $(wildcard /dev/shm),/dev/shm,/tmp)"'
 
 # Each tests/test_X.c is one cmocka program.
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libgraft.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/memory.o $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
@@ -114,6 +115,13 @@ tests: $(TEST:%.c=$(BUILD)/%) $(BUILD)/tests/test_ops_double
 test:
 	scripts/test
 
+# The fault tests in their long form, some quarter of an hour. See docs/promises.md.
+CRASH := $(addprefix $(BUILD)/tests/test_,crash power resume damage)
+crash: all $(CRASH)
+	GRAFT=$(BUILD)/graft GRAFT_ALL_FAULTS=1 GRAFT_KILLS=1000 TMPDIR=$(if $(wildcard /dev/shm),/dev/shm,/tmp) \
+	    python3 -B tests/run -v --limit 3600 $(CRASH) \
+	    'python3 -B -m unittest discover -s tests/cli -p test_kill.py'
+
 demo:
 	scripts/demo
 
@@ -123,21 +131,55 @@ layers lint:
 format:
 	clang-format -i $(wildcard $(foreach r,$(ROOMS) cli include tests bench,$(r)/*.[ch] $(r)/*.inc))
 
-# The program, the library with its header, and what pkg-config says of it.
-VERSION = $(shell sed -n 's/.*GF_VERSION "\(.*\)"/\1/p' core/version.h)
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 755 $(BUILD)/graft $(DESTDIR)$(PREFIX)/bin
-	install -m 644 include/graft.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(BUILD)/libgraft.a $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(BUILD)/libgraft.so $(DESTDIR)$(PREFIX)/lib/libgraft.so.0
-	ln -sf libgraft.so.0 $(DESTDIR)$(PREFIX)/lib/libgraft.so
-	printf 'Name: graft\nDescription: multi-task fine-tuning of BERT encoders\nVersion: %s\nCflags: -I%s/include\nLibs: -L%s/lib -lgraft\nRequires.private: %s\n' \
-	    $(VERSION) $(PREFIX) $(PREFIX) '$(PACKAGES)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/graft.pc
+# Pages of the manual: one a command from its own --help, the others from docs/man. Texts stand once.
+VERSION   := $(shell sed -n 's/.*GF_VERSION "\(.*\)"/\1/p' core/version.h)
+COMMANDS  := $(shell sed -n 's/^GF_COMMAND(\(.*\))/\1/p' cli/commands.def)
+MAN_PAGES := man1/graft.1 $(COMMANDS:%=man1/graft-%.1) man3/libgraft.3 man5/graft-recipe.5
+man: $(MAN_PAGES:%=$(BUILD)/man/%)
+
+$(BUILD)/man/man1/graft-%.1: scripts/make-man $(BUILD)/graft
+	@mkdir -p $(@D)
+	$(call say,MAN )
+	$(Q)scripts/make-man command $(BUILD)/graft $* >$@.tmp && mv $@.tmp $@
+
+MAN_SOURCES := $(wildcard docs/man/*.in)
+$(filter-out $(COMMANDS:%=$(BUILD)/man/man1/graft-%.1),$(MAN_PAGES:%=$(BUILD)/man/%)): \
+        scripts/make-man $(MAN_SOURCES) $(BUILD)/graft
+	@mkdir -p $(@D)
+	$(call say,MAN )
+	$(Q)scripts/make-man page $(BUILD)/graft docs/man/$(@F).in >$@.tmp && mv $@.tmp $@
+
+# Program, header, libraries, what pkg-config says of them, and the manual. What goes where, as
+# make install PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu DESTDIR=debian/tmp.
+LIBDIR ?= $(PREFIX)/lib
+MANDIR ?= $(PREFIX)/share/man
+SO      = libgraft.so.$(VERSION)
+at      = "$(DESTDIR)$(1)"
+install: all man
+	install -d $(call at,$(PREFIX)/bin) $(call at,$(PREFIX)/include) $(call at,$(LIBDIR)/pkgconfig)
+	install -m 755 $(BUILD)/graft $(call at,$(PREFIX)/bin/graft)
+	install -m 644 include/graft.h $(call at,$(PREFIX)/include/graft.h)
+	install -m 644 $(BUILD)/libgraft.a $(call at,$(LIBDIR)/libgraft.a)
+	install -m 755 $(BUILD)/libgraft.so $(call at,$(LIBDIR)/$(SO))
+	ln -sf $(SO) $(call at,$(LIBDIR)/libgraft.so.0)
+	ln -sf libgraft.so.0 $(call at,$(LIBDIR)/libgraft.so)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' include/graft.pc.in \
+	    >$(call at,$(LIBDIR)/pkgconfig/graft.pc)
+	install -d $(call at,$(MANDIR)/man1) $(call at,$(MANDIR)/man3) $(call at,$(MANDIR)/man5)
+	for page in $(MAN_PAGES); do \
+	    install -m 644 $(BUILD)/man/$$page $(call at,$(MANDIR)/$$page) || exit 1; done
+
+# With the same PREFIX and the like; folders stay.
+uninstall:
+	rm -f $(call at,$(PREFIX)/bin/graft) $(call at,$(PREFIX)/include/graft.h) \
+	    $(call at,$(LIBDIR)/pkgconfig/graft.pc) $(call at,$(LIBDIR)/libgraft.a) \
+	    $(call at,$(LIBDIR)/libgraft.so) $(call at,$(LIBDIR)/libgraft.so.0) $(call at,$(LIBDIR)/$(SO))
+	for page in $(MAN_PAGES); do rm -f $(call at,$(MANDIR)/$$page); done
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench install tests test demo layers lint format clean
+.PHONY: all bench install uninstall man tests test crash demo layers lint format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,6 +1,7 @@
 #include "checkpoints/compare.h"
 
 #include "checkpoints/open.h"
+#include "checkpoints/store.h"
 #include "checkpoints/tensors.h"
 #include "core/mem.h"
 
@@ -39,13 +40,13 @@ static bool add_item(side *s, const char *name, const char *part, const gf_shape
     return true;
 }
 
-static bool list_model(side *s, const gf_model *m, gf_err *e) {
+static bool list_model(side *s, const gf_model *m, bool moments, gf_err *e) {
     bool ok = true;
     for (int64_t i = 0; ok && i < m->params.count; i++) {
         const gf_param *p = m->params.items[i];
         ok = add_item(s, p->name, "", &p->shape, p->value, e) &&
-             add_item(s, p->name, " m", &p->shape, p->moment1, e) &&
-             add_item(s, p->name, " v", &p->shape, p->moment2, e);
+             (!moments || (add_item(s, p->name, " m", &p->shape, p->moment1, e) &&
+                           add_item(s, p->name, " v", &p->shape, p->moment2, e)));
     }
     return ok;
 }
@@ -71,12 +72,12 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const item *)a)->name, ((const item *)b)->name);
 }
 
-static bool open_side(side *s, const char *path, const gf_log *log, gf_err *e) {
+static bool open_side(side *s, const char *path, bool moments, const gf_log *log, gf_err *e) {
     bool ok;
     s->name = path;
     s->is_model = gf_place_find(path) != GF_PLACE_TENSORS;
     if (s->is_model)
-        ok = gf_model_open(&s->model, path, log, e) && list_model(s, &s->model, e);
+        ok = gf_model_open(&s->model, path, log, e) && list_model(s, &s->model, moments, e);
     else
         ok = gf_tensors_open(&s->tensors, path, e) && list_tensors(s, path, e);
     if (ok && s->count) qsort(s->items, (size_t)s->count, sizeof *s->items, by_name);
@@ -227,7 +228,9 @@ static bool compare_settings(gf_comparison *c, const gf_model *a, const gf_model
 bool gf_compare_paths(const char *a, const char *b, const gf_log *log, gf_comparison *c,
                       gf_err *e) {
     side x = {0}, y = {0};
-    bool ok = open_side(&x, a, log, e) && open_side(&y, b, log, e) && compare_sides(c, &x, &y, e);
+    bool moments = gf_store_is_checkpoint(a) && gf_store_is_checkpoint(b);
+    bool ok = open_side(&x, a, moments, log, e) && open_side(&y, b, moments, log, e) &&
+              compare_sides(c, &x, &y, e);
     if (ok && x.is_model && y.is_model) ok = compare_settings(c, &x.model, &y.model, e);
     close_side(&x);
     close_side(&y);
@@ -237,7 +240,7 @@ bool gf_compare_paths(const char *a, const char *b, const gf_log *log, gf_compar
 bool gf_compare_models(const gf_model *a, const gf_model *b, const char *name_a, const char *name_b,
                        gf_comparison *c, gf_err *e) {
     side x = {.name = name_a}, y = {.name = name_b};
-    bool ok = list_model(&x, a, e) && list_model(&y, b, e);
+    bool ok = list_model(&x, a, false, e) && list_model(&y, b, false, e);
     if (ok && x.count) qsort(x.items, (size_t)x.count, sizeof *x.items, by_name);
     if (ok && y.count) qsort(y.items, (size_t)y.count, sizeof *y.items, by_name);
     ok = ok && compare_sides(c, &x, &y, e) && compare_settings(c, a, b, e);

@@ -22,8 +22,8 @@ typedef struct gf_comparison {
     gf_text text;              /* a line for each difference */
 } gf_comparison;
 
-/* Models by their parameters, pooling, length, heads and token ids; checkpoints by their moments
- * too; other files by their tensors. Fails only on what cannot be read. */
+/* Models by their parameters, pooling, length, heads and token ids; two checkpoints by their
+ * moments too; other files by their tensors. Fails only on what cannot be read. */
 bool gf_compare_paths(const char *a, const char *b, const gf_log *log, gf_comparison *c, gf_err *e);
 /* The same for two open models; the names stand for them in lines. */
 bool gf_compare_models(const gf_model *a, const gf_model *b, const char *name_a, const char *name_b,

@@ -89,7 +89,7 @@ bool gf_safetensors_write_as(const char *path, const gf_named_tensor *items, int
     if (!ok) gf_io_remove(tmp, NULL);
 done:
     gf_free(tmp);
-    gf_free(header);
+    cJSON_free(header);
     gf_free(sorted);
     return ok;
 }

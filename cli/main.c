@@ -2,6 +2,7 @@
  * line and an exit status. */
 #include "cli/cli.h"
 
+#include "core/json.h"
 #include "core/text.h"
 
 #include <signal.h>
@@ -97,6 +98,7 @@ static bool run(int argc, char **argv, gf_err *e) {
 int main(int argc, char **argv) {
     gf_err e = {0};
     signal(SIGPIPE, SIG_IGN);
+    gf_json_use_core_memory();
     if (!run(argc, argv, &e)) {
         fprintf(stderr, "graft: error: %s\n", e.text);
         return gf_err_status(e.code);

@@ -331,6 +331,7 @@ bool gf_io_link(const char *from, const char *path, gf_err *e) {
 int64_t gf_io_free_space(const char *folder) {
     struct statvfs s;
     int64_t bytes;
+    if (gf_io_fault_hits()) return gf_io_fault_kind() == GF_FAULT_ENOSPC ? 0 : -1;
     if (statvfs(folder, &s) != 0) return -1;
     return gf_mul_i64((int64_t)s.f_bavail, (int64_t)s.f_frsize, &bytes) ? bytes : INT64_MAX;
 }
@@ -392,18 +393,21 @@ char *gf_io_make_temporary_folder(gf_err *e) {
     return path;
 }
 
+/* Its name is on the disk too, or the files synced in it would be lost with it. */
+static bool make_one_folder(const char *path, gf_err *e) {
+    if (gf_io_fault_hits()) return cannot_write(e, path);
+    if (mkdir(path, 0777) != 0) return errno == EEXIST || cannot_write(e, path);
+    gf_io_note(GF_IO_MAKE_FOLDER, path, NULL, 0, NULL, 0);
+    return sync_folder_of(path, e);
+}
+
 bool gf_io_make_folder(const char *path, gf_err *e) {
     char *copy = gf_strdup(path, e);
     bool ok = copy != NULL;
     for (size_t i = 1, n = strlen(path); ok && i <= n; i++) { /* "a", "a/b", "a/b/c" */
         if (path[i] != '/' && path[i] != 0) continue;
         copy[i] = 0;
-        if (gf_io_fault_hits())
-            ok = cannot_write(e, copy);
-        else if (mkdir(copy, 0777) == 0)
-            gf_io_note(GF_IO_MAKE_FOLDER, copy, NULL, 0, NULL, 0);
-        else if (errno != EEXIST)
-            ok = cannot_write(e, copy);
+        ok = make_one_folder(copy, e);
         copy[i] = path[i];
     }
     if (ok && !gf_io_is_folder(path))

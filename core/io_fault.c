@@ -8,11 +8,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum { ALL, CHILDREN, SELF }; /* whose calls a fault counts */
+
 typedef struct faults {
     atomic_llong calls, child_calls, fail_in;
-    atomic_int kind, record_fd;
-    atomic_bool fired, in_children;
-    atomic_long parent; /* the process that armed a fault for its children */
+    atomic_int kind, record_fd, whose;
+    atomic_bool fired;
+    atomic_long armed_by; /* the process, for CHILDREN and SELF */
 } faults;
 
 /* Until a fault for children is armed nobody shares this, and a page of its own is not needed. */
@@ -29,20 +31,21 @@ static faults *share(void) {
     return f;
 }
 
-static void arm(faults *f, int64_t k, gf_io_fault kind, bool in_children) {
+static void arm(faults *f, int64_t k, gf_io_fault kind, int whose) {
     atomic_store(&f->kind, (int)kind);
     atomic_store(&f->fired, false);
-    atomic_store(&f->in_children, in_children);
+    atomic_store(&f->whose, whose);
+    atomic_store(&f->armed_by, (long)getpid());
     atomic_store(&f->fail_in, k);
 }
 
-void gf_io_fail_at(int64_t k, gf_io_fault kind) { arm(atomic_load(&disk), k, kind, false); }
+void gf_io_fail_at(int64_t k, gf_io_fault kind) { arm(atomic_load(&disk), k, kind, ALL); }
+void gf_io_fail_self_at(int64_t k, gf_io_fault kind) { arm(atomic_load(&disk), k, kind, SELF); }
 
 void gf_io_fail_child_at(int64_t k, gf_io_fault kind) {
     faults *f = share();
-    atomic_store(&f->parent, (long)getpid());
     atomic_store(&f->child_calls, 0);
-    arm(f, k, kind, true);
+    arm(f, k, kind, CHILDREN);
 }
 
 bool gf_io_fault_fired(void) { return atomic_load(&atomic_load(&disk)->fired); }
@@ -53,14 +56,15 @@ gf_io_fault gf_io_fault_kind(void) { return (gf_io_fault)atomic_load(&atomic_loa
 bool gf_io_fault_hits(void) {
     faults *f = atomic_load(&disk);
     long long left = atomic_load(&f->fail_in);
+    int whose = atomic_load(&f->whose);
     atomic_fetch_add(&f->calls, 1);
-    if (atomic_load(&f->in_children)) {
-        if (atomic_load(&f->parent) == (long)getpid()) return false;
-        atomic_fetch_add(&f->child_calls, 1);
-    }
+    if (whose != ALL && (atomic_load(&f->armed_by) == (long)getpid()) != (whose == SELF))
+        return false;
+    if (whose == CHILDREN) atomic_fetch_add(&f->child_calls, 1);
     if (left == 0 || atomic_fetch_sub(&f->fail_in, 1) != 1) return false;
     atomic_store(&f->fired, true);
     if (atomic_load(&f->kind) == GF_FAULT_KILL) kill(0, SIGKILL);
+    if (atomic_load(&f->kind) == GF_FAULT_CRASH) raise(SIGABRT);
     errno = atomic_load(&f->kind) == GF_FAULT_ENOSPC ? ENOSPC : EIO;
     return true;
 }

@@ -18,13 +18,16 @@ typedef enum gf_io_fault {
     GF_FAULT_EIO,
     GF_FAULT_ENOSPC,
     GF_FAULT_SHORT, /* half of the bytes; any call but a read or write fails with EIO */
-    GF_FAULT_KILL   /* SIGKILL to the process group before the call, as after the one before it */
+    GF_FAULT_KILL,  /* SIGKILL to the process group before the call, as after the one before it */
+    GF_FAULT_CRASH  /* SIGABRT to this process alone, as when a library dies in the call */
 } gf_io_fault;
 
 /* Makes the k-th call of the system from now (1 is the next) fail this way, once; 0 disarms. */
 void gf_io_fail_at(int64_t k, gf_io_fault kind);
 /* The same, counting only the calls of children forked from now on, all of them together. */
 void gf_io_fail_child_at(int64_t k, gf_io_fault kind);
+/* The same, counting only the calls of this process. */
+void gf_io_fail_self_at(int64_t k, gf_io_fault kind);
 bool gf_io_fault_fired(void);
 /* Calls of the system made so far, by this process, and by children since gf_io_fail_child_at(). */
 int64_t gf_io_calls(void);

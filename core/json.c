@@ -8,7 +8,7 @@
 
 enum { DEEPEST = 200 };
 
-static void use_our_memory(void) {
+void gf_json_use_core_memory(void) {
     cJSON_Hooks hooks = {gf_alloc_hook, gf_free};
     cJSON_InitHooks(&hooks);
 }
@@ -92,7 +92,6 @@ static cJSON *parse_copy(char *text, size_t size, const char *where, int64_t lin
         return NULL;
     }
     replace_escaped_nul(text, size);
-    use_our_memory();
     j = cJSON_ParseWithLengthOpts(text, size + 1, &end, false);
     if (!j) {
         /* cJSON itself does not tell bad text from lack of memory. */
@@ -133,14 +132,13 @@ cJSON *gf_json_read(const char *path, size_t limit, gf_err *e) {
 }
 
 char *gf_json_print(const cJSON *j, gf_err *e) {
-    char *text, *line;
-    use_our_memory();
-    if (!(text = cJSON_Print(j))) {
+    char *text = cJSON_Print(j), *line;
+    if (!text) {
         gf_fail(e, GF_E_NOMEM, "out of memory while writing JSON");
         return NULL;
     }
     line = gf_format(e, "%s\n", text);
-    gf_free(text);
+    cJSON_free(text);
     return line;
 }
 
@@ -176,31 +174,25 @@ static cJSON *attach(cJSON *parent, const char *name, cJSON *item, gf_err *e) {
 }
 
 cJSON *gf_json_object(cJSON *parent, const char *name, gf_err *e) {
-    use_our_memory();
     return attach(parent, name, cJSON_CreateObject(), e);
 }
 
 cJSON *gf_json_array(cJSON *parent, const char *name, gf_err *e) {
-    use_our_memory();
     return attach(parent, name, cJSON_CreateArray(), e);
 }
 
 cJSON *gf_json_string(cJSON *parent, const char *name, const char *value, gf_err *e) {
-    use_our_memory();
     return attach(parent, name, cJSON_CreateString(value), e);
 }
 
 cJSON *gf_json_number(cJSON *parent, const char *name, double value, gf_err *e) {
-    use_our_memory();
     return attach(parent, name, cJSON_CreateNumber(value), e);
 }
 
 cJSON *gf_json_bool(cJSON *parent, const char *name, bool value, gf_err *e) {
-    use_our_memory();
     return attach(parent, name, cJSON_CreateBool(value), e);
 }
 
 cJSON *gf_json_null(cJSON *parent, const char *name, gf_err *e) {
-    use_our_memory();
     return attach(parent, name, cJSON_CreateNull(), e);
 }

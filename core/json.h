@@ -6,7 +6,7 @@
  *
  * Refuses what cJSON lets through: bytes behind the value, bytes 0, equal keys in one object,
  * nesting deeper than 200. Errors say "FILE:LINE:COLUMN". A \u0000 in a string is read as U+FFFD,
- * since C strings end at 0 (BERT's tokenizer drops both). All memory comes from core/mem. */
+ * since C strings end at 0 (BERT's tokenizer drops both). */
 #ifndef GF_CORE_JSON_H
 #define GF_CORE_JSON_H
 
@@ -16,6 +16,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* From now on cJSON's memory comes from core/mem: counted, made to fail by tests, and told apart
+ * from bad text when it fails. cJSON keeps its allocator for the whole process, so this is for
+ * programs to call, at their start; inside another program the library leaves it alone. */
+void gf_json_use_core_memory(void);
 
 /* `where` names the text in errors; `line` is its first line's number in it. The text need not end
  * with 0. A failure is of kind `code`. */

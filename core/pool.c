@@ -105,7 +105,7 @@ void gf_pool_run(gf_pool *p, int64_t parts, gf_part *run, void *job) {
     wait_for_workers(p);
 }
 
-static int usable_processors(void) {
+int gf_pool_processors(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     return CPU_COUNT(&set);
@@ -114,7 +114,7 @@ static int usable_processors(void) {
 gf_pool *gf_pool_new(int threads, gf_err *e) {
     gf_pool *p = gf_alloc_array(1, sizeof *p, e);
     if (!p) return NULL;
-    p->threads = threads > 0 ? threads : usable_processors();
+    p->threads = threads > 0 ? threads : gf_pool_processors();
     if (p->threads > GF_MAX_THREADS) p->threads = GF_MAX_THREADS;
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);

@@ -23,6 +23,8 @@ typedef void gf_part(void *job, int64_t part, int thread);
 gf_pool *gf_pool_new(int threads, gf_err *e);
 void gf_pool_free(gf_pool *pool);
 int gf_pool_threads(const gf_pool *pool);
+/* The processors this process may use, at least 1. */
+int gf_pool_processors(void);
 /* Returns when all parts are done. `thread` is below gf_pool_threads(), for scratch memory. */
 void gf_pool_run(gf_pool *pool, int64_t parts, gf_part *run, void *job);
 

@@ -72,11 +72,56 @@ static bool lock_folder(gf_lock *lock, const char *folder, gf_err *e) {
     return ok;
 }
 
+/* Nothing but what a start leaves that ended before it wrote recipe.json. */
+static bool is_unborn(const char *path, char **names, int64_t count) {
+    static const char *const parts[] = {"checkpoints", "lock", "recipe.json.tmp"};
+    char *checkpoints = gf_io_join(path, parts[0], NULL);
+    int64_t inside = 0, known = 0;
+    if (checkpoints && gf_io_is_folder(checkpoints))
+        gf_io_free_names(gf_io_list(checkpoints, &inside, NULL), inside);
+    for (int64_t i = 0; i < count; i++)
+        for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
+            known += strcmp(names[i], parts[p]) == 0;
+    gf_free(checkpoints);
+    return checkpoints && inside == 0 && known == count;
+}
+
+/* Removes all in a folder but what make_way() knows a run by, and the lock that is held. */
+static bool empty_folder(const char *path, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_io_list(path, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && i < count; i++) {
+        char *item = NULL;
+        if (strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0 ||
+            strcmp(names[i], "lock") == 0)
+            continue;
+        item = gf_io_join(path, names[i], e);
+        ok = item && gf_io_remove_tree(item, e);
+        gf_free(item);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+/* In an order in which what is left by a kill can be taken again by the next start, and by no
+ * resume. */
+static bool remove_run(const char *path, gf_err *e) {
+    char *recipe = gf_io_join(path, "recipe.json", e);
+    char *checkpoints = gf_io_join(path, "checkpoints", e);
+    bool ok = recipe && checkpoints && empty_folder(checkpoints, e) && empty_folder(path, e) &&
+              gf_io_remove(recipe, e) && gf_io_remove_tree(path, e);
+    gf_free(checkpoints);
+    gf_free(recipe);
+    return ok;
+}
+
 /* A folder is a run's when it holds recipe.json and checkpoints; an empty one is free to take. A
  * run that is replaced stays locked for the caller: it may still be at work. */
 static bool make_way(const gf_recipe *r, bool force, gf_lock *lock, gf_err *e) {
     const char *path = r->output;
     int64_t count = 0, signs = 0;
+    bool is_free;
     char **names;
     if (!gf_io_exists(path)) return true;
     if (!gf_io_is_folder(path))
@@ -84,13 +129,13 @@ static bool make_way(const gf_recipe *r, bool force, gf_lock *lock, gf_err *e) {
     if (!(names = gf_io_list(path, &count, e))) return false;
     for (int64_t i = 0; i < count; i++)
         signs += strcmp(names[i], "recipe.json") == 0 || strcmp(names[i], "checkpoints") == 0;
+    is_free = is_unborn(path, names, count);
     gf_io_free_names(names, count);
-    if (count == 0) return true;
+    if (is_free) return true;
     if (signs < 2)
         return gf_fail(e, GF_E_USAGE,
                        "%s: it is not empty and no run of graft; choose another --output", path);
-    if (force)
-        return check_not_needed(r, e) && lock_folder(lock, path, e) && gf_io_remove_tree(path, e);
+    if (force) return check_not_needed(r, e) && lock_folder(lock, path, e) && remove_run(path, e);
     return gf_fail(
         e, GF_E_USAGE,
         "%s: a run is there already; go on with --resume, replace it with --force, or choose "
@@ -170,10 +215,44 @@ static bool remove_unfinished(const gf_run_folder *f, gf_err *e) {
     return ok;
 }
 
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e) {
+/* Where a whole checkpoint stands; false without one. */
+static bool read_progress(gf_progress *at, const char *path) {
+    char *recipe = NULL, *state = NULL;
+    gf_err e = {0};
+    cJSON *j = NULL;
+    bool ok = gf_io_exists(path) && gf_store_read_texts(path, &recipe, &state, &e) &&
+              (j = gf_json_parse(state, strlen(state), path, 1, GF_E_MODEL, &e)) &&
+              gf_progress_read(at, j, path, &e);
+    cJSON_Delete(j);
+    gf_free(recipe);
+    gf_free(state);
+    return ok;
+}
+
+/* An interruption's checkpoint goes with the next save (saver.h). When a kill kept it from going
+ * there is one too many, and it must not stay in place of one that every run has. */
+static bool remove_spares(const gf_run_folder *f, int64_t step, const gf_recipe *r, gf_err *e) {
+    int64_t count = 0;
+    char **names = gf_checkpoint_list(f->checkpoints, &count, e);
+    bool ok = names != NULL;
+    for (int64_t i = 0; ok && count > r->keep && i < count; i++) {
+        gf_progress at = {0};
+        char *path = gf_io_join(f->checkpoints, names[i], e);
+        ok = path != NULL;
+        if (ok && gf_checkpoint_step(names[i]) < step && read_progress(&at, path) &&
+            gf_progress_is_between(&at, r->save_every))
+            ok = gf_io_remove(path, e);
+        gf_free(path);
+    }
+    gf_io_free_names(names, count);
+    return ok;
+}
+
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, const gf_recipe *r, bool rewind,
+                          gf_err *e) {
     char *log = NULL;
-    bool ok = remove_unfinished(f, e) &&
-              (!rewind || gf_checkpoint_prune(f->checkpoints, INT64_MAX, at->step, e)) &&
+    bool ok = remove_unfinished(f, e) && remove_spares(f, at->step, r, e) &&
+              gf_checkpoint_prune(f->checkpoints, r->keep, at->step, rewind, e) &&
               (log = gf_io_join(f->path, "log.jsonl", e)) && cut_log(log, at->lines, e) &&
               open_log(f, e);
     gf_free(log);
@@ -209,26 +288,14 @@ char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log
     return found;
 }
 
-/* The step a whole best.h5 was saved at; -1 when there is none. */
-static int64_t step_of_best(const gf_run_folder *f) {
-    char *recipe = NULL, *state = NULL;
-    gf_err e = {0};
+int64_t gf_run_folder_best_step(const gf_run_folder *f) {
     gf_progress at = {0};
-    cJSON *j = NULL;
-    int64_t step = -1;
-    if (gf_io_exists(f->best) && gf_store_read_texts(f->best, &recipe, &state, &e) &&
-        (j = gf_json_parse(state, strlen(state), f->best, 1, GF_E_MODEL, &e)) &&
-        gf_progress_read(&at, j, f->best, &e))
-        step = at.step;
-    cJSON_Delete(j);
-    gf_free(recipe);
-    gf_free(state);
-    return step;
+    return read_progress(&at, f->best) ? at.step : -1;
 }
 
 bool gf_run_folder_check_best(gf_run_folder *f, gf_progress *at, bool same, const gf_log *log,
                               gf_err *e) {
-    int64_t step = at->has_best ? step_of_best(f) : -1;
+    int64_t step = at->has_best ? gf_run_folder_best_step(f) : -1;
     char *source = NULL;
     bool ok;
     if (!at->has_best || step == at->best_step) return true;

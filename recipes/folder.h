@@ -31,9 +31,10 @@ bool gf_run_folder_create(gf_run_folder *f, const gf_recipe *recipe, bool force,
  * works on it. */
 bool gf_run_folder_lock(gf_run_folder *f, const gf_recipe *recipe, gf_err *e);
 /* And then goes on with it: cuts the log to the lines that were written by then, removes what a
- * kill left of a save. `rewind` also removes the checkpoints of later steps: all that comes will be
- * written again. */
-bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, bool rewind, gf_err *e);
+ * kill left of a save, and the checkpoints that it came too early to remove. `rewind` also removes
+ * those of later steps: all that comes will be written again. */
+bool gf_run_folder_reopen(gf_run_folder *f, const gf_progress *at, const gf_recipe *r, bool rewind,
+                          gf_err *e);
 void gf_run_folder_close(gf_run_folder *f);
 
 /* Appends one object as one line, and flushes it. */
@@ -45,6 +46,8 @@ char *gf_run_folder_step_path(const gf_run_folder *f, int64_t step, gf_err *e);
 /* The newest checkpoint whose digest holds; what was skipped goes to the log. With at_step >= 0 the
  * one of that step. NULL when there is none. Free with gf_free(). */
 char *gf_run_folder_newest(const gf_run_folder *f, int64_t at_step, const gf_log *log, gf_err *e);
+/* The step a whole best.h5 was saved at; -1 when there is none. */
+int64_t gf_run_folder_best_step(const gf_run_folder *f);
 /* Makes best.h5 the one that *at speaks of, from the checkpoint of that step if need be; one of a
  * later step may stay when the run is the `same` and will write it again. If it is lost, *at
  * forgets it, with a warning. */

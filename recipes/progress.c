@@ -47,3 +47,7 @@ bool gf_progress_read(gf_progress *p, const cJSON *j, const char *where, gf_err 
     p->best_value = value->valuedouble;
     return true;
 }
+
+bool gf_progress_is_between(const gf_progress *p, int64_t save_every) {
+    return p->update > 0 && (save_every == 0 || p->step % save_every != 0);
+}

@@ -19,6 +19,10 @@ typedef struct gf_progress {
     int64_t stale;     /* evaluations of this phase without a new best */
 } gf_progress;
 
+/* True between two points at which every run saves: within an epoch, at no save_every-th step (0:
+ * none). Only an interruption leaves a checkpoint there. */
+bool gf_progress_is_between(const gf_progress *p, int64_t save_every);
+
 /* Adds the fields to a JSON object, and reads them from one; a missing one is GF_E_MODEL. */
 bool gf_progress_add(const gf_progress *p, cJSON *j, gf_err *e);
 bool gf_progress_read(gf_progress *p, const cJSON *j, const char *where, gf_err *e);

@@ -29,14 +29,14 @@ char **gf_checkpoint_list(const char *folder, int64_t *count, gf_err *e) {
     return names;
 }
 
-bool gf_checkpoint_prune(const char *folder, int64_t keep, int64_t step, gf_err *e) {
+bool gf_checkpoint_prune(const char *folder, int64_t keep, int64_t step, bool later, gf_err *e) {
     int64_t count = 0, end;
     char **names = gf_checkpoint_list(folder, &count, e);
     bool ok = names != NULL;
     for (end = count; ok && end > 0 && gf_checkpoint_step(names[end - 1]) > step;) end--;
     for (int64_t i = 0; ok && i < count; i++) {
         char *path = NULL;
-        if (i >= end - keep && i < end) continue;
+        if (i < end ? i >= end - keep : !later) continue;
         path = gf_io_join(folder, names[i], e);
         ok = path && gf_io_remove(path, e);
         gf_free(path);
@@ -54,7 +54,8 @@ static bool write_and_prune(void *context, gf_err *e) {
     const work *w = context;
     const gf_save_job *j = w->job;
     return gf_store_write(w->path, j->also, j->model, j->recipe_json, j->state_json, e) &&
-           gf_checkpoint_prune(j->folder, j->keep, j->step, e);
+           (!j->spare || gf_io_remove(j->spare, e)) &&
+           gf_checkpoint_prune(j->folder, j->keep, j->step, true, e);
 }
 
 static bool check_space(const char *folder, int64_t needed, gf_err *e) {

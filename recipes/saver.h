@@ -25,6 +25,7 @@ typedef struct gf_save_job {
     const char *also; /* best.h5 when this is the best model too, else NULL */
     const char *folder;
     int64_t keep, step; /* how many step-N.h5 stay, N up to this step; later ones go */
+    const char *spare;  /* a checkpoint that goes when this one is there, or NULL */
 } gf_save_job;
 
 /* Needs no save under way. Fails with GF_E_IO when there is too little space or no process. */
@@ -38,7 +39,7 @@ bool gf_saver_settle(gf_saver *s, gf_err *e);
 int64_t gf_checkpoint_step(const char *name);
 /* Names of the checkpoints in a folder, oldest first; free with gf_io_free_names(). */
 char **gf_checkpoint_list(const char *folder, int64_t *count, gf_err *e);
-/* Removes all but the newest `keep` up to `step`, and those of later steps. */
-bool gf_checkpoint_prune(const char *folder, int64_t keep, int64_t step, gf_err *e);
+/* Removes all but the newest `keep` up to `step`, and with `later` those of later steps. */
+bool gf_checkpoint_prune(const char *folder, int64_t keep, int64_t step, bool later, gf_err *e);
 
 #endif

@@ -31,6 +31,7 @@ typedef struct trainer {
     bool is_best;        /* the model at hand is the best so far, and not yet saved */
     int64_t saved_step;  /* of the newest checkpoint, saved or being saved, -1 if none */
     int64_t sought_step; /* of the save under way */
+    int64_t spare_step; /* of the interruption's checkpoint that the run goes on from, -1 if none */
     gf_tell tell;
 } trainer;
 
@@ -56,9 +57,12 @@ static bool is_better(const trainer *t, double value) {
     return t->recipe->select.higher_is_better ? value > t->at.best_value : value < t->at.best_value;
 }
 
-/* The save under way failed: the best model is the one that is on the disk. */
+/* The save under way failed: the best model is the one that is on the disk, or still at hand for
+ * another try. */
 static void forget_save(trainer *t) {
     t->saved_step = -1;
+    t->is_best = t->at.has_best && t->at.best_step == t->at.step;
+    if (t->is_best || gf_run_folder_best_step(&t->folder) == t->at.best_step) return;
     t->at.has_best = t->durable.has_best;
     t->at.best_step = t->durable.best_step;
     t->at.best_value = t->durable.best_value;
@@ -112,13 +116,17 @@ static bool start_save(trainer *t, gf_err *e) {
                        .keep = t->recipe->keep,
                        .step = t->at.step};
     char *state = gf_state_to_json(&(gf_state){&t->at, &t->journal, t->inputs}, t->recipe, e);
-    char *path = state ? gf_run_folder_step_path(&t->folder, t->at.step, e) : NULL;
+    char *path = state ? gf_run_folder_step_path(&t->folder, t->at.step, e) : NULL, *spare = NULL;
     bool ok;
+    if (t->spare_step == t->at.step) t->spare_step = -1;
+    if (path && t->spare_step >= 0) spare = gf_run_folder_step_path(&t->folder, t->spare_step, e);
+    job.spare = spare;
     job.state_json = state;
     t->saved_step = t->sought_step = t->at.step;
     t->is_best = false;
-    ok = path && gf_saver_start(&t->saver, path, &job, e);
+    ok = path && (spare || t->spare_step < 0) && gf_saver_start(&t->saver, path, &job, e);
     if (!ok) forget_save(t);
+    gf_free(spare);
     gf_free(path);
     gf_free(state);
     return ok;
@@ -301,9 +309,10 @@ static bool open_resumed(trainer *t, gf_err *e) {
          gf_state_from_json(&t->at, &t->journal, t->recipe, state, path, &t->o->log, e) &&
          gf_run_open(&t->run, t->recipe, path, &t->o->log, e) &&
          gf_run_folder_check_best(&t->folder, &t->at, same, &t->o->log, e) &&
-         gf_run_folder_reopen(&t->folder, &t->at, rewind, e);
+         gf_run_folder_reopen(&t->folder, &t->at, t->recipe, rewind, e);
     t->durable = t->at;
     t->saved_step = t->at.step;
+    t->spare_step = gf_progress_is_between(&t->at, t->recipe->save_every) ? t->at.step : -1;
     if (ok)
         gf_log_say(&t->o->log, GF_LOG_NOTE, "going on from %s, step %lld", path,
                    (long long)t->at.step);
@@ -362,7 +371,7 @@ static void close_run(trainer *t) {
 }
 
 bool gf_train(const gf_recipe *recipe, const gf_trainer_options *o, gf_err *e) {
-    trainer t = {.recipe = recipe, .o = o, .saved_step = -1};
+    trainer t = {.recipe = recipe, .o = o, .saved_step = -1, .spare_step = -1};
     bool ok;
     t.tell = (gf_tell){tell_rows, &t};
     ok = open_run(&t, e);

@@ -42,7 +42,7 @@ static void embeds_as(const char *model, const char *golden, int width) {
     cJSON_ArrayForEach(text, cJSON_GetObjectItem(j, "texts")) texts[n++] = text->valuestring;
     assert_int_equal(n, 5);
     assert_int_equal(graft_embedding_size(m), width);
-    assert_int_equal(graft_predict(m, texts, n, got, NULL, &error), 1);
+    assert_int_equal(graft_predict(m, texts, (size_t)n, got, NULL, &error), 1);
     snprintf(path, sizeof path, GOLDEN "%s/expected.safetensors", golden);
     assert_true(gf_safetensors_open(&s, path, &e));
     assert_int_equal(gf_safetensors_find(&s, "texts")->count, n * width);

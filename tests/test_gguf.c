@@ -170,7 +170,7 @@ static void test_judges_edited_files(void **state) {
     edited("GGUF\3", "GGUF\2", 5, NULL);
     edited("GGUF\3", "GGUF\1", 5, "of GGUF version 1; versions 2 and 3 can be read");
     edited("GGUF\3", "GGUF\4", 5, "of GGUF version 4");
-    edited("GGUF", "GGML", 4, "does not begin as a file of weights");
+    edited("GGUF", "GGML", 4, "begins as no safetensors");
     edited("GGUF\3\0\0\0\45\0\0\0", "GGUF\3\0\0\0\45\0\0\7", 12, "promises");
     edited("bert.block_count", "bert.block_kount", 16, "\"bert.block_count\" is missing");
     edited("bert.block_count\4", "bert.block_count\5", 17, NULL);

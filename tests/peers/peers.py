@@ -15,7 +15,8 @@ import subprocess
 import tempfile
 import unittest
 
-os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error",
+                  TOKENIZERS_PARALLELISM="false")
 
 import numpy  # noqa: E402 (the environment is read when these are imported)
 import torch  # noqa: E402
