@@ -13,7 +13,7 @@ from peers import (Case, assembled, demo_run, embed, export, for_each_model, fre
 
 # What the file cannot carry, and the word that says so.
 REFUSED = {"cased_f16": "case", "max_eps": "max", "dense_tanh": "projection",
-           "dense_identity": "projection", "classifier": "pool"}
+           "dense_identity": "max", "classifier": "pool"}
 F32, F16 = gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16
 POOLING = {1: "mean", 2: "cls"}
 CONFIG = {"bert.context_length": "max_position_embeddings", "bert.embedding_length": "hidden_size",
