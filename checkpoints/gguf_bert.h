@@ -22,7 +22,7 @@
  * name, and so is what is no BERT with a WordPiece vocabulary and mean or CLS pooling. */
 bool gf_gguf_open_model(gf_model *m, const char *path, const gf_log *log, gf_err *e);
 
-/* False, with GF_E_INVALID and a sentence, for a model that would not be the same after it was
+/* False, with GF_E_MODEL and a sentence, for a model that would not be the same after it was
  * written and read: heads, max pooling, a projection behind the pooling, a tokenizer that keeps
  * case, accents or Chinese characters together, or has tokens that GGUF cannot tell apart. */
 bool gf_gguf_can_carry(const gf_model *m, gf_err *e);

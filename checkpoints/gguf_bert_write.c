@@ -10,7 +10,7 @@
 enum { ALL_F32 = 0, MOSTLY_F16 = 1, POOLING_MEAN = 1, POOLING_CLS = 2 };
 
 static bool refuse(gf_err *e, const char *what, const char *advice) {
-    return gf_fail(e, GF_E_INVALID, "a GGUF file cannot carry %s; %s", what, advice);
+    return gf_fail(e, GF_E_MODEL, "a GGUF file cannot carry %s; %s", what, advice);
 }
 
 static const char other[] = "export it in another format";
@@ -41,11 +41,11 @@ static bool check_token(const gf_model *m, gf_vocab *seen, int64_t id, gf_err *e
     char *text = text_of(m->tokenizer, id, &type, e), *back = NULL;
     bool ok = text && (back = gf_gguf_token_from((gf_gguf_text){text, strlen(text)}, type, e));
     if (ok && token && strcmp(back, token) != 0)
-        ok = gf_fail(e, GF_E_INVALID,
+        ok = gf_fail(e, GF_E_MODEL,
                      "a GGUF file cannot carry the token \"%s\", which would be read as \"%s\"; %s",
                      token, back, other);
     if (ok && gf_vocab_find(seen, text, strlen(text)) >= 0)
-        ok = gf_fail(e, GF_E_INVALID,
+        ok = gf_fail(e, GF_E_MODEL,
                      "a GGUF file cannot carry the token \"%s\" beside another one, both would be "
                      "\"%s\"; %s",
                      token ? token : text, text, other);
@@ -59,7 +59,7 @@ static bool check_added(const gf_tokenizer *t, gf_err *e) {
     for (int64_t i = 0; i < t->added.count; i++) {
         const gf_added *a = &t->added.items[i];
         if (a->special && !a->normalized && !a->single_word && !a->lstrip && !a->rstrip) continue;
-        return gf_fail(e, GF_E_INVALID,
+        return gf_fail(e, GF_E_MODEL,
                        "a GGUF file cannot carry the added token \"%s\", which is not special or "
                        "has flags (normalized, single_word, lstrip, rstrip); %s",
                        a->content, other);
@@ -165,7 +165,7 @@ static bool fits_f16(const gf_param *p, gf_err *e) {
     for (int64_t i = 0; i < n; i++) {
         double x = (double)p->value[i];
         if (isinf(x) || !(x >= beyond || x <= -beyond)) continue;
-        return gf_fail(e, GF_E_INVALID, "parameter \"%s\" holds %g, which F16 cannot; write F32",
+        return gf_fail(e, GF_E_MODEL, "parameter \"%s\" holds %g, which F16 cannot; write F32",
                        p->name, x);
     }
     return true;
@@ -186,7 +186,7 @@ bool gf_gguf_write_model(const gf_model *m, gf_dtype dtype, const char *path, gf
     gf_gguf_writer w = {0};
     bool ok = gf_gguf_can_carry(m, e);
     if (ok && dtype != GF_DTYPE_F32 && dtype != GF_DTYPE_F16)
-        ok = gf_fail(e, GF_E_INVALID, "%s: GGUF is written as F32 or F16", path);
+        ok = gf_fail(e, GF_E_MODEL, "%s: GGUF is written as F32 or F16", path);
     ok = ok && put_config(&w, m, dtype, e) && put_tokenizer(&w, m, e);
     for (int64_t i = 0; ok && i < m->params.count; i++)
         ok = put_tensor(&w, m->params.items[i], dtype, e);

@@ -201,7 +201,7 @@ static void test_equal_models_give_equal_bytes(void **state) {
 static void not_carried(gf_model *m, const char *part) {
     gf_err e = {0};
     assert_false(gf_gguf_can_carry(m, &e));
-    assert_int_equal(e.code, GF_E_INVALID);
+    assert_int_equal(e.code, GF_E_MODEL);
     if (!strstr(e.text, part)) fail_msg("%s", e.text);
     e = (gf_err){0};
     assert_false(gf_gguf_write_model(m, GF_DTYPE_F32, path_of("never.gguf"), &e));
