@@ -222,8 +222,10 @@ static void test_a_failed_save_takes_nothing_with_it(void **state) {
         report(names[i], t.points, save_calls, FAULTS - 20);
         printf("      %d warned, %d saved again, %d did no harm\n", (int)t.warned, (int)t.again,
                (int)t.unharmed);
-        assert_true(t.warned > t.points / 20 && t.again > 0);
-        if (kinds[i] != GF_FAULT_SHORT) assert_true(t.unharmed < t.points / 10);
+        if (kinds[i] == GF_FAULT_SHORT)
+            assert_true(t.unharmed > t.points / 2); /* a write goes on */
+        else
+            assert_true(t.warned > t.points / 2 && t.again > 0 && t.unharmed < t.points / 10);
     }
 }
 
