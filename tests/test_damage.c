@@ -17,7 +17,7 @@
 #include "tests/scratch.h"
 
 #ifdef __SANITIZE_ADDRESS__
-enum { STEP = 61, FLIPS = 300, PROMISED_BITS = 2000, PROMISED_FLIPS = 300 };
+enum { STEP = 61, FLIPS = 300, PROMISED_BITS = 2400, PROMISED_FLIPS = 300 };
 #else
 enum { STEP = 1, FLIPS = 10000, PROMISED_BITS = 150000, PROMISED_FLIPS = 10000 };
 #endif

@@ -37,8 +37,10 @@ REAL = pathlib.Path(os.environ.get("GRAFT_MODEL", ROOT / "models/all-MiniLM-L6-v
 ODD = ["", " ", "a", "?", "the cheese was tasty", "THE CHEESE WAS TASTY", "ok ok ok ok ok ok ok",
        "Crème brûlée à la carte, naïve façade", "Größe und Maß: übermäßig groß", "İstanbul'da çay",
        "Он купил новый телефон вчера", "手机坏了", "このチーズは美味しいです", "치즈가 맛있어요",
-       "फोन काम नहीं कर रहा है", "الهاتف لا يعمل", "Great product 👍👍🏽 😀", "tabs\tand\nlines\r\nends",
-       "zero\u200bwidth, soft\u00adhyphen, no\u00a0break", "full width ＡＢＣ １２３", "ligatures: ﬁnd, waﬄe",
+       "फोन काम नहीं कर रहा है", "الهاتف لا يعمل", "Great product 👍👍🏽 😀",
+       "tabs\tand\nlines\r\nends",
+       "zero\u200bwidth, soft\u00adhyphen, no\u00a0break", "full width ＡＢＣ １２３",
+       "ligatures: ﬁnd, waﬄe",
        "combining: e\u0301 versus \u00e9", "[MASK] is a [UNK] token [SEP] or not[MASK]", "x" * 150,
        "https://example.com/item?id=123&ref=a_b", "£19.99, €12,50 -- 3/5 (so-so) \"great!\"",
        "red shoes, and a phone that is too loud for the cat", "goes on and on. " * 300]

@@ -8,7 +8,7 @@ import unittest
 import h5py
 import numpy
 
-from peers import Case, demo_run, embed, fresh, graft, read_json, tensors, texts
+from peers import ROOT, Case, demo_run, embed, fresh, graft, read_json, tensors, texts
 
 BLOCK = 512
 GROUPS = {"/", "model", "params", "moments"}
@@ -65,6 +65,19 @@ class Checkpoints(Case):
                 self.assertEqual(list(group.attrs), ["updates"])
                 self.assertGreater(group.attrs["updates"], 0)
                 self.assertEqual(group.attrs["updates"].dtype, numpy.int64)
+
+    def test_the_state_is_as_documented(self):
+        """No key of it is missing from the table in docs/formats.md, nor from the file."""
+        text = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+        table = text.split("| key of `/state` |")[1].split("\n\n")[0]
+        first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+        documented = set(re.findall("`(\\w+)`", " ".join(first)))
+        self.assertGreater(len(documented), 10)
+        for path, f in self.each():
+            state = json.loads(self.text(f, "state"))
+            self.assertEqual(set(state), documented, path.name)
+            for name, digest in state["inputs"].items():
+                self.assertRegex(str(digest), "[0-9a-f]{64}", name)
 
     def test_digests_of_tensors(self):
         for path, f in self.each():

@@ -104,7 +104,8 @@ class Gguf(Case):
         self.assertEqual(self.value(reader, KEYS.MODEL), "bert")
         for key, wanted in ((KEYS.UNK_ID, t.unk_token_id), (KEYS.SEP_ID, t.sep_token_id),
                             (KEYS.PAD_ID, t.pad_token_id), (KEYS.MASK_ID, t.mask_token_id),
-                            (KEYS.BOS_ID, t.cls_token_id), ("tokenizer.ggml.cls_token_id", t.cls_token_id)):
+                            (KEYS.BOS_ID, t.cls_token_id),
+                            ("tokenizer.ggml.cls_token_id", t.cls_token_id)):
             self.assertEqual(self.value(reader, key), wanted, key)
         tokens, types = self.value(reader, KEYS.LIST), self.value(reader, KEYS.TOKEN_TYPE)
         self.assertEqual(len(tokens), read_json(folder / "config.json")["vocab_size"])

@@ -1,4 +1,4 @@
-"""`graft export --to onnx` in ONNX Runtime, against PyTorch's golden values, transformers, graft."""
+"""`graft export --to onnx` in ONNX Runtime, against PyTorch's golden values and transformers."""
 import json
 import unittest
 

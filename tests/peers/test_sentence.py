@@ -83,8 +83,8 @@ class Written(Case):
 
     @for_each_model()
     def test_empty_text(self, name, model, _):
-        self.check_close(encode(self.opened[name], ["", "   ", "a"]), embed(model, ["", "   ", "a"]),
-                         TOLERANCE)
+        empty = ["", "   ", "a"]
+        self.check_close(encode(self.opened[name], empty), embed(model, empty), TOLERANCE)
 
     @for_each_model()
     def test_similarity(self, name, model, _):
@@ -97,7 +97,8 @@ class Written(Case):
     def test_half_precision(self, name, model, _):
         for dtype in "f16", "bf16":
             out = export(model, "sentence-transformers", "--dtype", dtype)
-            self.check_close(encode(open_sentence(out), texts(60)), embed(out, texts(60)), TOLERANCE)
+            encoded = encode(open_sentence(out), texts(60))
+            self.check_close(encoded, embed(out, texts(60)), TOLERANCE)
 
     def test_heads_lie_beside_it(self):
         """They change nothing for sentence-transformers, and graft reads them."""
@@ -113,7 +114,7 @@ class Written(Case):
 
     @for_each_model()
     def test_saved_again(self, name, model, _):
-        """By sentence-transformers, in the dialect of its version; the heads put beside it again."""
+        """By sentence-transformers, in its version's dialect; the heads are put beside it again."""
         again = fresh("again")
         self.opened[name].save(str(again), create_model_card=False)
         self.check_equal(embed(again, texts(60)), embed(model, texts(60)))

@@ -1,4 +1,4 @@
-"""pytorch_model.bin and sharded weights: the embeddings of the folder of safetensors, bit by bit."""
+"""pytorch_model.bin and sharded weights: embeddings as of the safetensors folder, bit by bit."""
 import collections
 import json
 import shutil
@@ -8,7 +8,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from peers import REAL, Case, assembled, embed, export, for_each_model, fresh, graft, load_bert, texts
+from peers import (REAL, Case, assembled, embed, export, for_each_model, fresh, graft, load_bert,
+                   texts)
 
 PREFIXES = ["", "bert.", "model.", "0.auto_model."]
 ROWS = 40
@@ -52,7 +53,7 @@ class Torch(Case):
 
     @for_each_model()
     def test_as_old_models_were_saved(self, name, _, folder):
-        """An OrderedDict with parameters, transposed views, buffers and a storage that is shared."""
+        """An OrderedDict with parameters, transposed views, buffers and a shared storage."""
         to, state = without_weights(folder), collections.OrderedDict()
         for key, value in state_of(folder).items():
             if value.dim() == 2 and value.dtype.is_floating_point:
