@@ -5,13 +5,9 @@
 #include "checkpoints/store.h"
 #include "checkpoints/tensors.h"
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <string.h>
-
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
 
 /* HDF5's signature at the file's start. */
 static bool is_hdf5(const char *path) {
@@ -30,8 +26,9 @@ gf_place_kind gf_place_find(const char *path) {
             return GF_PLACE_MODEL;
         return gf_folder_holds(path, "recipe.json") ? GF_PLACE_RUN : GF_PLACE_NONE;
     }
-    if (gf_io_is_file(path) && (ends_with(path, ".safetensors") || ends_with(path, ".index.json") ||
-                                gf_tensors_is_known(path)))
+    if (gf_io_is_file(path) &&
+        (gf_text_ends_with(path, ".safetensors") || gf_text_ends_with(path, ".index.json") ||
+         gf_tensors_is_known(path)))
         return GF_PLACE_TENSORS;
     if (gf_store_is_checkpoint(path)) return GF_PLACE_CHECKPOINT;
     return is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;

@@ -5,6 +5,7 @@
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch_file.h"
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -141,15 +142,10 @@ static bool open_index(gf_tensors *t, const char *path, cJSON **index, gf_err *e
     return *index && open_shards(t, *index, path, e);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 bool gf_tensors_open(gf_tensors *t, const char *path, gf_err *e) {
     cJSON *index = NULL;
-    bool ok =
-        ends_with(path, ".index.json") ? open_index(t, path, &index, e) : open_file(t, path, e);
+    bool ok = gf_text_ends_with(path, ".index.json") ? open_index(t, path, &index, e)
+                                                     : open_file(t, path, e);
     if (ok && t->count) qsort(t->items, (size_t)t->count, sizeof *t->items, by_name);
     for (int64_t i = 1; ok && i < t->count; i++)
         if (strcmp(t->items[i - 1].name, t->items[i].name) == 0)

@@ -47,19 +47,14 @@ static const gf_tensor *find(const source *s, const char *name) {
     return NULL;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 /* What stands before the word embeddings' name stands before all: models wrap each other. */
 static bool find_prefix(source *s, gf_err *e) {
     static const char words[] = "embeddings.word_embeddings.weight";
     const char *found = NULL;
     for (int64_t i = 0; i < s->tensors.count; i++) {
         const char *name = s->tensors.items[i].name;
-        size_t n = strlen(name) - (ends_with(name, words) ? strlen(words) : strlen(name));
-        if (!ends_with(name, words) || (n && name[n - 1] != '.')) continue;
+        size_t n = strlen(name) - (gf_text_ends_with(name, words) ? strlen(words) : strlen(name));
+        if (!gf_text_ends_with(name, words) || (n && name[n - 1] != '.')) continue;
         if (found)
             return gf_fail(e, GF_E_MODEL,
                            "%s: it holds two encoders, \"%s\" and \"%s\"; save the one that is "

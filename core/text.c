@@ -57,6 +57,11 @@ void gf_text_free(gf_text *t) {
     *t = (gf_text){0};
 }
 
+bool gf_text_ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
 enum { LONGEST_NAME = 96 };
 
 static size_t edit_distance(const char *a, const char *b) {

@@ -23,6 +23,9 @@ bool gf_text_add_column(gf_text *t, const char *text, int columns, gf_err *e);
 void gf_text_trim(gf_text *t);
 void gf_text_free(gf_text *t);
 
+/* True when `text` ends with `end`. */
+bool gf_text_ends_with(const char *text, const char *end);
+
 /* The candidate with the smallest edit distance to name (Levenshtein 1966), NULL when none is close
  * enough to be meant: more than a third of the longer name, and at least 2, would have to change.
  */

@@ -2,6 +2,7 @@
 
 #include "core/mem.h"
 #include "core/rng.h"
+#include "core/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -217,17 +218,12 @@ void gf_model_drop_last_head(gf_model *m) {
     free_head(h);
 }
 
-static bool ends_with(const char *name, const char *end) {
-    size_t n = strlen(name), k = strlen(end);
-    return n >= k && strcmp(name + n - k, end) == 0;
-}
-
 /* BERT's initialisation (transformers, BertPreTrainedModel._init_weights). */
 static void draw(gf_param *p, double range, uint64_t seed) {
     int64_t count = gf_param_count(p);
     gf_rng r = gf_rng_new(seed, gf_rng_stream(p->name));
-    if (ends_with(p->name, ".bias")) return;
-    bool norm = ends_with(p->name, "LayerNorm.weight");
+    if (gf_text_ends_with(p->name, ".bias")) return;
+    bool norm = gf_text_ends_with(p->name, "LayerNorm.weight");
     for (int64_t i = 0; i < count; i++)
         p->owned[i] = norm ? 1 : (gf_real)range * (gf_real)gf_rng_normal(&r);
 }

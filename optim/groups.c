@@ -12,13 +12,8 @@ static bool starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static bool is_spared_from_decay(const char *name) {
-    return ends_with(name, ".bias") || strstr(name, "LayerNorm.");
+    return gf_text_ends_with(name, ".bias") || strstr(name, "LayerNorm.");
 }
 
 /* How many factors of layer_decay slow this parameter down. */
