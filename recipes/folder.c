@@ -77,8 +77,10 @@ static bool is_unborn(const char *path, char **names, int64_t count) {
     static const char *const parts[] = {"checkpoints", "lock", "recipe.json.tmp"};
     char *checkpoints = gf_io_join(path, parts[0], NULL);
     int64_t inside = 0, known = 0;
+    char **within = NULL;
     if (checkpoints && gf_io_is_folder(checkpoints))
-        gf_io_free_names(gf_io_list(checkpoints, &inside, NULL), inside);
+        within = gf_io_list(checkpoints, &inside, NULL);
+    gf_io_free_names(within, inside);
     for (int64_t i = 0; i < count; i++)
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
             known += strcmp(names[i], parts[p]) == 0;
