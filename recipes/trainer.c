@@ -309,7 +309,8 @@ static bool open_resumed(trainer *t, gf_err *e) {
          gf_state_from_json(&t->at, &t->journal, t->recipe, state, path, &t->o->log, e) &&
          gf_run_open(&t->run, t->recipe, path, &t->o->log, e) &&
          gf_run_folder_check_best(&t->folder, &t->at, same, &t->o->log, e) &&
-         gf_run_folder_reopen(&t->folder, &t->at, t->recipe, rewind, e);
+         gf_run_folder_reopen(&t->folder, &t->at, t->recipe, rewind, e) &&
+         (same || gf_run_folder_write(&t->folder, "recipe.json", t->folder.recipe, e));
     t->durable = t->at;
     t->saved_step = t->at.step;
     t->spare_step = gf_progress_is_between(&t->at, t->recipe->save_every) ? t->at.step : -1;

@@ -426,6 +426,15 @@ class Interrupted(Trained):
         self.fails(4, "resume", self.recipe.parent / "bert", says="it is no run folder")
         self.assertFalse(nowhere.exists())
 
+    def test_a_forced_change_is_what_the_run_folder_then_says(self):
+        shutil.copytree(self.run_folder, self.target)
+        self.ok("train", self.recipe, "--output", self.target, "--resume", "--force",
+                *sets(phases__1__epochs=4))
+        recipe = json.loads((self.target / "recipe.json").read_text())
+        self.assertEqual(recipe["phases"][1]["epochs"], 4)
+        self.assertEqual(self.checkpoints()[-1], 125)
+        self.assertIn("step 125", self.resume())  # by that recipe.json, with nothing to force
+
     def test_other_classes_than_the_checkpoint_s(self):
         shutil.copytree(self.run_folder, self.target)
         self.fails(3, "train", self.recipe, "--output", self.target, "--resume", "--set",
