@@ -18,42 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/scratch.h"
+#include "tests/model_help.h"
 
 #define DATA "tests/data/checkpoints/"
 
-static void copy_tree(const char *from, const char *to) {
-    int64_t n = 0;
-    char **names = gf_io_list(from, &n, NULL);
-    assert_true(gf_io_make_folder(to, NULL));
-    for (int64_t i = 0; i < n; i++) {
-        char *a = gf_io_join(from, names[i], NULL), *b = gf_io_join(to, names[i], NULL);
-        if (gf_io_is_folder(a))
-            copy_tree(a, b);
-        else
-            assert_true(gf_io_link(a, b, NULL));
-        gf_free(a);
-        gf_free(b);
-    }
-    gf_io_free_names(names, n);
-}
-
-static void write_text(const char *path, const char *text) {
-    assert_true(gf_io_replace_file(path, text, strlen(text), NULL));
-}
-
-/* Replaces the first `from` in a file. */
-static void edit(const char *path, const char *from, const char *to) {
-    size_t size = 0;
-    char *text = gf_io_read_all(path, 1 << 20, &size, NULL), *at = strstr(text, from);
-    assert_non_null(at);
-    char *edited = gf_format(NULL, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    write_text(path, edited);
-    gf_free(edited);
-    gf_free(text);
-}
-
-static void keep_line(void *context, gf_log_level level, const char *text) {
+/* With its kind, unlike keep_line(). */
+static void keep_kind(void *context, gf_log_level level, const char *text) {
     gf_text_add(context, NULL, "%s%s\n", level == GF_LOG_WARNING ? "warning: " : "", text);
 }
 
@@ -73,26 +43,11 @@ static void check_values(const gf_model *m) {
     }
 }
 
-static void open_ok(gf_model *m, const char *path, const gf_log *log) {
-    gf_err e = {0};
-    if (!gf_folder_open(m, path, GF_OPEN_WEIGHTS, log, &e)) fail_msg("%s", e.text);
-}
-
-/* Opening must fail with GF_E_MODEL and a sentence that holds `part`. */
-static void open_fails(const char *path, const char *part) {
-    gf_model m = {0};
-    gf_err e = {0};
-    if (gf_folder_open(&m, path, GF_OPEN_WEIGHTS, NULL, &e)) fail_msg("opened; wanted: %s", part);
-    if (!strstr(e.text, part)) fail_msg("\"%s\" is not in: %s", part, e.text);
-    assert_int_equal(e.code, GF_E_MODEL);
-    gf_model_free(&m);
-}
-
 static void test_opens_a_plain_folder_in_place(void **state) {
     (void)state;
     gf_model m = {0};
     gf_text lines = {0};
-    gf_log log = {keep_line, &lines};
+    gf_log log = {keep_kind, &lines};
     open_ok(&m, DATA "plain", &log);
     assert_int_equal(m.config.num_hidden_layers, 2);
     assert_int_equal(m.pooling, GF_POOL_MEAN);
@@ -110,7 +65,7 @@ static void test_opens_an_old_folder(void **state) {
     (void)state;
     gf_model m = {0};
     gf_text lines = {0};
-    gf_log log = {keep_line, &lines};
+    gf_log log = {keep_kind, &lines};
     open_ok(&m, DATA "old", &log);
     check_values(&m); /* bert. prefix, gamma and beta, F16 and BF16 */
     assert_int_equal(m.n_maps, 0);
@@ -157,7 +112,7 @@ static void test_judges_pooling(void **state) {
     };
     copy_tree(DATA "sentence", path_of("s"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_text(path_of("s/1_Pooling/config.json"), cases[i].json);
+        write_file(path_of("s/1_Pooling/config.json"), cases[i].json);
         if (cases[i].pooling < 0) {
             open_fails(path_of("s"), cases[i].reason);
             continue;
@@ -194,13 +149,13 @@ static void test_judges_modules(void **state) {
     gf_model m = {0};
     copy_tree(DATA "sentence", path_of("m"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_text(path_of("m/modules.json"), cases[i].modules);
+        write_file(path_of("m/modules.json"), cases[i].modules);
         open_fails(path_of("m"), cases[i].reason);
     }
     copy_tree(DATA "plain", path_of("m/0")); /* the transformer in a folder of its own */
     assert_true(gf_io_remove(path_of("m/config.json"), NULL));
-    write_text(path_of("m/0/sentence_roberta_config.json"), "{\"max_seq_length\": 9}");
-    write_text(path_of("m/modules.json"), old_normalize);
+    write_file(path_of("m/0/sentence_roberta_config.json"), "{\"max_seq_length\": 9}");
+    write_file(path_of("m/modules.json"), old_normalize);
     open_ok(&m, path_of("m"), NULL);
     assert_true(m.normalize);
     assert_int_equal(m.max_length, 9);
@@ -211,12 +166,12 @@ static void test_judges_modules(void **state) {
 static void test_takes_the_sentence_length(void **state) {
     (void)state;
     gf_text lines = {0};
-    gf_log log = {keep_line, &lines};
+    gf_log log = {keep_kind, &lines};
     gf_model m = {0};
     copy_tree(DATA "sentence", path_of("l"));
-    write_text(path_of("l/sentence_bert_config.json"),
+    write_file(path_of("l/sentence_bert_config.json"),
                "{\"max_seq_length\": 14, \"do_lower_case\": true}");
-    write_text(path_of("l/config_sentence_transformers.json"),
+    write_file(path_of("l/config_sentence_transformers.json"),
                "{\"default_prompt_name\": \"query\"}");
     open_ok(&m, path_of("l"), &log);
     assert_int_equal(m.max_length, 14); /* above the tokenizer's 12 */
@@ -224,12 +179,12 @@ static void test_takes_the_sentence_length(void **state) {
     assert_non_null(strstr(lines.data, "warning: "));
     assert_non_null(strstr(lines.data, "default prompt \"query\""));
     gf_model_free(&m);
-    write_text(path_of("l/sentence_bert_config.json"), "{\"max_seq_length\": 17}");
+    write_file(path_of("l/sentence_bert_config.json"), "{\"max_seq_length\": 17}");
     open_ok(&m, path_of("l"), &log);
     assert_int_equal(m.max_length, 16);
     assert_non_null(strstr(lines.data, "max_seq_length 17 is more than the model's 16 positions"));
     gf_model_free(&m);
-    write_text(path_of("l/sentence_bert_config.json"), "{\"max_seq_length\": \"9\"}");
+    write_file(path_of("l/sentence_bert_config.json"), "{\"max_seq_length\": \"9\"}");
     open_fails(path_of("l"), "\"max_seq_length\" must be a number");
     gf_text_free(&lines);
 }
@@ -261,9 +216,9 @@ static void test_says_which_weights_it_cannot_read(void **state) {
     copy_tree(DATA "plain", path_of("w"));
     assert_true(gf_io_remove(path_of("w/model.safetensors"), NULL));
     open_fails(path_of("w"), "it holds no weights; model.safetensors or pytorch_model.bin");
-    write_text(path_of("w/pytorch_model.bin"), "x");
+    write_file(path_of("w/pytorch_model.bin"), "x");
     open_fails(path_of("w"), "pytorch_model.bin: it begins as no safetensors");
-    write_text(path_of("w/model.safetensors.index.json"), "{}");
+    write_file(path_of("w/model.safetensors.index.json"), "{}");
     open_fails(path_of("w"), "index.json: it has no \"weight_map\"");
     assert_true(gf_folder_open(&m, path_of("w"), GF_OPEN_NO_WEIGHTS, NULL, &e));
     assert_non_null(m.tokenizer);
@@ -343,7 +298,7 @@ static void test_spares_other_folders(void **state) {
     gf_err e = {0};
     open_ok(&m, DATA "plain", NULL);
     assert_true(gf_io_make_folder(path_of("home/empty"), NULL));
-    write_text(path_of("home/diary.txt"), "dear");
+    write_file(path_of("home/diary.txt"), "dear");
     assert_false(gf_folder_save(&m, path_of("home"), &e));
     assert_non_null(strstr(e.text, "it holds something else than a model"));
     e.code = GF_OK;
@@ -433,7 +388,7 @@ static void test_judges_heads(void **state) {
     add_heads(&m);
     assert_true(gf_folder_save(&m, path_of("h"), NULL));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_text(path_of("h/heads.json"), cases[i].json);
+        write_file(path_of("h/heads.json"), cases[i].json);
         open_fails(path_of("h"), cases[i].reason);
     }
     assert_true(gf_io_remove(path_of("h/heads.json"), NULL));
@@ -481,7 +436,7 @@ static void test_opens_by_kind(void **state) {
     assert_true(gf_model_open(&m, DATA "sentence", NULL, &e));
     gf_model_free(&m);
     assert_true(gf_io_make_folder(path_of("run"), &e));
-    write_text(path_of("run/recipe.json"), "{}");
+    write_file(path_of("run/recipe.json"), "{}");
     assert_false(gf_model_open(&m, path_of("run"), NULL, &e));
     assert_non_null(strstr(e.text, "neither model/ nor checkpoints/best.h5"));
     copy_tree(DATA "sentence", path_of("run/model"));
