@@ -29,6 +29,8 @@ static void free_param(gf_param *p) {
     gf_free(p->grad);
     gf_free(p->moment1);
     gf_free(p->moment2);
+    gf_free(p->average);
+    gf_free(p->anchor);
     gf_free(p);
 }
 

@@ -18,9 +18,11 @@ typedef struct gf_param {
     gf_real *grad;        /* same shape; NULL unless trainable: nobody wants that gradient */
     bool trainable;       /* in the phase at hand */
     int group;            /* index of its optimizer group in the phase at hand, -1 if frozen */
-    /* AdamW's state, born when the parameter first trains and kept from phase to phase. */
-    gf_real *moment1, *moment2; /* same shape; NULL before birth */
+    /* The optimizer's state, born when the parameter first trains and kept from phase to phase. */
+    gf_real *moment1, *moment2; /* same shape; NULL before birth, moment2 always with SGD */
     int64_t updates;            /* how often this parameter was updated */
+    gf_real *average;           /* same shape; moving average of the value; NULL: none is kept */
+    gf_real *anchor;            /* same shape; where L2-SP pulls the value; NULL: nowhere */
 } gf_param;
 
 typedef struct gf_params {

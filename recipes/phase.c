@@ -10,9 +10,9 @@ static bool assign(gf_phase *p, gf_run *r, gf_err *e) {
     bool ok = rules != NULL;
     for (int64_t i = 0; ok && i < c->n_rules; i++)
         rules[i] = (gf_rule){c->rules[i].pattern, c->rules[i].lr, c->rules[i].weight_decay,
-                             c->rules[i].layer_decay};
+                             c->rules[i].layer_decay, 0};
     ok = ok && gf_groups_assign(&p->groups, &r->model.params, rules, c->n_rules,
-                                r->model.config.num_hidden_layers, r->recipe->weight_decay, e);
+                                r->model.config.num_hidden_layers, -1, r->recipe->weight_decay, e);
     gf_free(rules);
     if (!ok) gf_err_prefix(e, "%s: phases[%lld].trainable", r->recipe->path, (long long)p->index);
     return ok;
@@ -33,7 +33,8 @@ bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
 }
 
 bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e) {
-    return gf_phase_assign(p, r, index, e) && gf_groups_reserve(&r->model.params, e) &&
+    return gf_phase_assign(p, r, index, e) &&
+           gf_groups_reserve(&r->model.params, GF_OPTIMIZER_ADAMW, e) &&
            gf_blocks_cut(&p->blocks, &r->model.params, e);
 }
 

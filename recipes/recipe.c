@@ -289,7 +289,7 @@ static const gf_recipe defaults = {.max_length = GF_DEFAULT_MAX_LENGTH,
                                    .seed = 42};
 _Static_assert(offsetof(gf_recipe, beta2) == offsetof(gf_recipe, beta1) + sizeof(double),
                "betas are read as a pair");
-_Static_assert(sizeof(gf_schedule) == sizeof(int), "schedules are read as an int");
+_Static_assert(sizeof(gf_schedule_kind) == sizeof(int), "schedules are read as an int");
 
 /* ---- what a table cannot check ---- */
 

@@ -45,7 +45,7 @@ typedef struct gf_recipe_phase {
     int64_t epochs;
     gf_recipe_rule *rules; /* as written, the most specific first; none: evaluation only */
     int64_t n_rules;
-    gf_schedule schedule;
+    gf_schedule_kind schedule;
     double warmup;                 /* see gf_schedule_warmup() */
     gf_recipe_weight *own_weights; /* loss_weights as written */
     int64_t n_own_weights;

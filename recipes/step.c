@@ -124,6 +124,7 @@ static bool apply(gf_run *r, gf_engine *n, gf_phase *p, const gf_progress *at, c
                   int64_t count, gf_update *u, gf_err *e) {
     const gf_recipe *c = r->recipe;
     gf_adamw_settings settings = {c->beta1, c->beta2, c->eps};
+    gf_schedule schedule = gf_schedule_make(p->recipe->schedule);
     u->grad_norm = gf_grad_norm(&p->blocks, n->vec, n->pool);
     if (!isfinite(u->grad_norm)) {
         char what[224];
@@ -132,7 +133,7 @@ static bool apply(gf_run *r, gf_engine *n, gf_phase *p, const gf_progress *at, c
                  bad ? bad->name : "all parameters together");
         return lose(r, p, at, what, rows, count, e);
     }
-    u->factor = gf_schedule_factor(p->recipe->schedule, p->warmup, p->updates, at->phase_update);
+    u->factor = gf_schedule_factor(&schedule, p->warmup, p->updates, at->phase_update, NULL);
     gf_adamw_update(&p->blocks, &p->groups, &settings, u->factor,
                     gf_grad_scale(u->grad_norm, c->clip_norm), n->vec, n->pool);
     return true;
