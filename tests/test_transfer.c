@@ -363,7 +363,6 @@ static void every_allocation_may_fail(void **state) {
             assert_int_equal(e.code, GF_E_NOMEM);
             assert_true(reserve_all(&p, &g, &e)); /* and what was made can be built upon */
         }
-        gf_average_finish(&p);
         gf_groups_free(&g);
         gf_params_free(&p);
         assert_int_equal(gf_mem_get_stats().live_blocks, live);
