@@ -34,7 +34,7 @@
  *                1e-3 before they are scaled: Adam could take them through 0.
  *   famo         Liu, Feng, Stone, Liu 2023, algorithm 1, minimal losses 0: weight
  *                (z/L) / sum(z/L), z = softmax(w); w follows the change of log L by Adam steps of
- *                `lr` with L2 decay `decay`. The total is sum f (z/L) L log L over sum(z/L),
+ *                `lr` with L2 decay `decay`. The total is sum f z log L / sum(z/L),
  *                whose gradient the update follows; it may be negative. 1e-8 is added to each L, as
  *                in the authors' code. Weights sum to 1 (times f), not to K.
  *
