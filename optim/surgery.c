@@ -166,7 +166,9 @@ static double entry(const simplex *p, int64_t i, int64_t j) {
     return p->gram[i * p->K + j] / p->scale;
 }
 
-static double smooth_norm(double square) { return sqrt(fmax(square, 0) + 1e-14); }
+/* eps = 1e-6: where gradients cancel out, coefficients grow to r / eps at most, and floats of 24 bits
+ * still add up to a few percent of r. */
+static double smooth_norm(double square) { return sqrt(fmax(square, 0) + 1e-12); }
 
 static void multiply(const simplex *p, const double *x, double *y) {
     for (int64_t i = 0; i < p->K; i++) {
@@ -201,7 +203,7 @@ static bool choose(const simplex *p, int64_t *i, int64_t *j) {
     }
     for (int64_t k = 0; k < p->K && *i >= 0; k++) {
         double gap = p->slope[k] - p->slope[*i], bend;
-        if (!(p->w[k] > 0 && gap > 1e-12 * largest)) continue;
+        if (!(p->w[k] > 0 && gap > 1e-10 * largest)) continue;
         bend = fmax(curvature(p, *i, k), 1e-16);
         if (gap * gap / bend > best) {
             best = gap * gap / bend;
@@ -224,7 +226,7 @@ static void descend(const simplex *p, int64_t i, int64_t j, double norm) {
 }
 
 static double minimise(const simplex *p) {
-    int64_t lines = 20000 + 100 * p->K, i, j;
+    int64_t lines = 20000 + 20000000 / p->K, i, j; /* a tenth of a second */
     double norm, present = 0;
     for (int64_t k = 0; k < p->K; k++) present += entry(p, k, k) > 0;
     for (int64_t k = 0; k < p->K; k++) p->w[k] = entry(p, k, k) > 0 ? 1 / present : 0;
