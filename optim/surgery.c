@@ -132,7 +132,6 @@ static void project_task(const gf_surgery *s, const double *gram, int64_t i, dou
         double share = u[j] / row[j];
         a[j] -= share;
         for (int64_t l = 0; l < K; l++) u[l] -= share * row[l];
-        u[j] = 0;
     }
 }
 
@@ -226,7 +225,7 @@ static void descend(const simplex *p, int64_t i, int64_t j, double norm) {
 }
 
 static double minimise(const simplex *p) {
-    int64_t lines = 20000 + 20000000 / p->K, i, j; /* a tenth of a second */
+    int64_t lines = 20000 + 20000000 / p->K, i, j;
     double norm, present = 0;
     for (int64_t k = 0; k < p->K; k++) present += entry(p, k, k) > 0;
     for (int64_t k = 0; k < p->K; k++) p->w[k] = entry(p, k, k) > 0 ? 1 / present : 0;

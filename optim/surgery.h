@@ -80,9 +80,9 @@ void gf_surgery_gram(gf_surgery *s, const gf_real *const *g, int64_t first, int6
  * in turn the others are shuffled (ascending before), by one gf_rng of the stream "pcgrad" advanced
  * by step * 2^24 numbers. cagrad's minimum is that of the convex function with
  * sqrt(|g_w|^2 + (1e-6 max |g[k]|)^2) for |g_w|, which is smooth where gradients cancel out; by
- * descent along pairs of coordinates to the exact minimum on each line, until no slope of a used task is above
- * the least by 1e-10 of the largest, or 20000 + 2e7 / K lines are done (as some near-parallel
- * gradients of very unlike lengths need). A gram that is not finite gives NaN. */
+ * descent along pairs of coordinates to the exact minimum on each line, until no slope of a used
+ * task is above the least by 1e-10 of the largest, or 20000 + 2e7 / K lines are done (near-parallel
+ * gradients of very unlike lengths take many). A gram that is not finite gives NaN. */
 void gf_surgery_coefficients(gf_surgery *s, const double *gram, int64_t step, double *coefficients);
 /* out[n] = sum coefficients[k] g[k], in the order of the tasks; those with g NULL left out. */
 void gf_surgery_combine(const gf_surgery *s, const gf_real *const *g, const double *coefficients,
