@@ -166,7 +166,7 @@ static void odd_losses_do_no_harm(void **state) {
         assert_true(gf_balance_start(&b, gf_balance_names[m], &s, 3, fixed, NULL, NULL));
         for (int i = 0; i < 40; i++) {
             double losses[] = {0, i % 3 ? 1e6 : (double)NAN, (double)INFINITY};
-            double norms[] = {0, 1e6, 1}, after[] = {1e-9, 2, i % 4 ? 1 : (double)NAN};
+            double norms[] = {0, 1e6, 1}, after[] = {i % 4 ? 1e-9 : (double)NAN, 2, 1};
             if (i % 10 == 9) losses[0] = losses[1] = (double)NAN;
             gf_balance_weights(&b, losses, weights);
             for (int k = 0; k < 2; k++) assert_true(isfinite(weights[k]) && weights[k] >= 0);
@@ -178,6 +178,22 @@ static void odd_losses_do_no_harm(void **state) {
         for (int64_t i = 0; i < count; i++) assert_true(isfinite(values[i]));
         gf_balance_free(&b);
     }
+}
+
+/* A step of Adam that would take a weight through 0 leaves it above. */
+static void gradnorm_stays_above_0(void **state) {
+    static const gf_balance_settings s = {50, 1.5, 2, 0.01};
+    static const double fixed[] = {1, 1}, losses[] = {1, 1}, norms[] = {1, 10};
+    double weights[2];
+    gf_balance b = {0};
+    (void)state;
+    assert_true(gf_balance_start(&b, "gradnorm", &s, 2, fixed, NULL, NULL));
+    gf_balance_see(&b, losses, norms, NULL);
+    gf_balance_weights(&b, losses, weights);
+    /* Adam's first step is lr, but for eps. */
+    assert_true(fabs(weights[0] / weights[1] * 1e-3 / 51 - 1) < 1e-6);
+    assert_near(weights[0] + weights[1], 2, "sum");
+    gf_balance_free(&b);
 }
 
 /* A phase with other tasks: the weights of those that count sum to their number again. */
@@ -258,6 +274,7 @@ int main(void) {
         cmocka_unit_test(methods_follow_their_papers),
         cmocka_unit_test(one_task_has_its_fixed_weight),
         cmocka_unit_test(odd_losses_do_no_harm),
+        cmocka_unit_test(gradnorm_stays_above_0),
         cmocka_unit_test(other_tasks_are_scaled),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(out_of_memory_is_told),
