@@ -304,7 +304,8 @@ static bool add_weight(const gf_conflict *c, int64_t weak, int64_t strong, const
         return ok && gf_text_add(text, e,
                                  "; their gradients are about as long, so no weight settles it, "
                                  "but pcgrad or cagrad may.");
-    return ok && gf_text_add(text, e, "; its gradients are ") && add_ratio(text, ratio, e) &&
+    return ok && gf_text_add(text, e, "; the gradients of %s are ", tasks[strong]) &&
+           add_ratio(text, ratio, e) &&
            gf_text_add(text, e, " times as long: multiply the weight of %s by ", tasks[weak]) &&
            add_ratio(text, ratio, e) && gf_text_add(text, e, ", or use pcgrad.");
 }

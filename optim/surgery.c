@@ -165,8 +165,8 @@ static double entry(const simplex *p, int64_t i, int64_t j) {
     return p->gram[i * p->K + j] / p->scale;
 }
 
-/* eps = 1e-6: where gradients cancel out, coefficients grow to r / eps at most, and floats still add
- * up to a few percent of r. */
+/* eps = 1e-6: where gradients cancel out, coefficients grow to r / eps at most, and floats add up
+ * to a few percent of r. */
 static double smooth_norm(double square) { return sqrt(fmax(square, 0) + 1e-12); }
 
 static void multiply(const simplex *p, const double *x, double *y) {

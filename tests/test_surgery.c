@@ -380,7 +380,8 @@ static void advice_fits_the_numbers(void **state) {
           "updates, "
           "in all layers, most in embeddings (-0.30).",
           "separate models, or give sentiment a frozen backbone",
-          "undoes 40% of what one of sentiment gains; its gradients are 2.0 times as long: "
+          "undoes 40% of what one of sentiment gains; the gradients of category are 2.0 times as "
+          "long: "
           "multiply "
           "the weight of sentiment by 2.0"}},
         {1,
