@@ -220,14 +220,14 @@ static void five_updates_are_torchs(void **state) {
 
 /* ---- several backward runs after one forward run ---- */
 
-enum { LOSSES = 4, WEIGHTS = 12, SUBSETS = 1 << LOSSES };
+enum { LOSSES = 4, WEIGHTS = 14, SUBSETS = 1 << LOSSES };
 
-/* x -> lower -> upper; losses 0 to 2 stand on upper, 3 on lower, so that who writes a gradient
- * first goes by which losses count. */
+/* x -> lower -> middle -> upper; losses 0 to 2 stand on upper, 3 on middle, so that who writes a
+ * gradient first goes by which losses count, and lower's gradient may take the place of upper. */
 typedef struct forked {
     gf_pool *pool;
     gf_graph *graph;
-    gf_params params; /* weight and bias of lower, upper and the four heads */
+    gf_params params; /* weight and bias of the three layers and the four heads */
     gf_node *losses[LOSSES];
     int64_t elements; /* of all parameters */
 } forked;
@@ -235,7 +235,8 @@ typedef struct forked {
 static gf_real inputs[6 * 5];
 
 static void begin(forked *f) {
-    static const int64_t sizes[WEIGHTS / 2][2] = {{7, 5}, {8, 7}, {3, 8}, {4, 8}, {1, 8}, {3, 7}};
+    static const int64_t sizes[WEIGHTS / 2][2] = {{7, 5}, {8, 7}, {8, 8}, {3, 8},
+                                                  {4, 8}, {1, 8}, {3, 8}};
     gf_err e = {0};
     gf_rng r = gf_rng_new(3, 1);
     *f = (forked){.pool = gf_pool_new(2, &e)};
@@ -272,20 +273,21 @@ static bool plan(forked *f, unsigned set, bool retain, gf_err *e) {
     static const gf_real many[24] = {1, 0, 0, 1, NAN, 0, 0, 0, 0, 1},
                          value[] = {1, NAN, 2, 0, -1, 3};
     gf_graph *g = f->graph;
-    gf_node *lower, *upper, *all[LOSSES];
+    gf_node *middle, *upper, *all[LOSSES];
     int n = 0;
     gf_graph_reset(g);
-    lower = layer(f, gf_graph_input(g, gf_shape2(6, 5), inputs), 0, GF_ACT_GELU);
-    upper = layer(f, lower, 1, GF_ACT_TANH);
+    middle = layer(f, gf_graph_input(g, gf_shape2(6, 5), inputs), 0, GF_ACT_GELU);
+    middle = layer(f, middle, 1, GF_ACT_TANH);
+    upper = layer(f, middle, 2, GF_ACT_TANH);
     all[0] = gf_call(g, cross_entropy, (&(gf_attr){.ids = ids, .divisor = 5, .smoothing = 0.1}),
-                     layer(f, upper, 2, GF_ACT_NONE));
+                     layer(f, upper, 3, GF_ACT_NONE));
     all[1] =
         gf_call(g, binary_cross_entropy, (&(gf_attr){.target = many, .divisor = 20, .gamma = 2}),
-                layer(f, upper, 3, GF_ACT_NONE));
+                layer(f, upper, 4, GF_ACT_NONE));
     all[2] = gf_call(g, squared_error, (&(gf_attr){.target = value, .divisor = 5}),
-                     layer(f, upper, 4, GF_ACT_NONE));
+                     layer(f, upper, 5, GF_ACT_NONE));
     all[3] = gf_call(g, ordinal, (&(gf_attr){.ids = ranks, .divisor = 11}),
-                     layer(f, lower, 5, GF_ACT_NONE));
+                     layer(f, middle, 6, GF_ACT_NONE));
     for (int i = 0; i < LOSSES; i++)
         if (set >> i & 1) f->losses[n++] = all[i];
     if (retain) gf_graph_retain(g);
@@ -373,7 +375,7 @@ static void losses_of_weight_0_are_not_run(void **state) {
     gf_err e = {0};
     (void)state;
     begin(&f);
-    f.params.items[4]->owned[0] = NAN;
+    f.params.items[6]->owned[0] = NAN;
     for (int retain = 0; retain < 2; retain++) {
         assert_true(plan(&f, SUBSETS - 1, retain == 1, &e));
         gf_graph_forward(f.graph);
@@ -382,6 +384,38 @@ static void losses_of_weight_0_are_not_run(void **state) {
     }
     pull(&f, (double[]){1, 1, 1, 1}, out);
     assert_true(isnan(out[0]));
+    end(&f);
+}
+
+/* Pulls lower and upper back, those of them that are in the set, by gradients of 1 and -1. */
+static void pull_tensors(forked *f, unsigned set, gf_real *out) {
+    gf_err e = {0};
+    gf_node *roots[2], *outer[2];
+    int n = 0;
+    gf_graph_reset(f->graph);
+    outer[0] = layer(f, gf_graph_input(f->graph, gf_shape2(6, 5), inputs), 0, GF_ACT_GELU);
+    outer[1] = layer(f, layer(f, outer[0], 1, GF_ACT_TANH), 2, GF_ACT_TANH);
+    for (int i = 0; i < 2; i++)
+        if (set >> i & 1) roots[n++] = outer[i];
+    assert_true(gf_graph_plan(f->graph, roots, n, &e));
+    gf_graph_forward(f->graph);
+    for (int i = 0; i < n; i++)
+        for (int64_t k = 0; k < roots[i]->count; k++)
+            roots[i]->g[k] = roots[i] == outer[0] ? 1 : -1;
+    pull(f, NULL, out);
+}
+
+static void what_the_caller_pulls_on_may_lie_below_another(void **state) {
+    static gf_real lower[ROOM], upper[ROOM], both[ROOM];
+    forked f;
+    (void)state;
+    begin(&f);
+    pull_tensors(&f, 1, lower);
+    pull_tensors(&f, 2, upper);
+    pull_tensors(&f, 3, both);
+    assert_true(lower[0] != 0 && upper[0] != 0);
+    for (int64_t k = 0; k < f.elements; k++)
+        assert_true(fabs((double)(lower[k] + upper[k] - both[k])) <= 1e-4);
     end(&f);
 }
 
@@ -427,6 +461,7 @@ int main(void) {
         cmocka_unit_test(every_subset_equals_a_plan_of_its_own),
         cmocka_unit_test(gradients_of_single_losses_add_up),
         cmocka_unit_test(losses_of_weight_0_are_not_run),
+        cmocka_unit_test(what_the_caller_pulls_on_may_lie_below_another),
         cmocka_unit_test(retaining_ends_with_the_tape),
         cmocka_unit_test(every_allocation_may_fail),
     };

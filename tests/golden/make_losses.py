@@ -2,9 +2,9 @@
 of a linear layer under each.
 
 Run by hand where torch is installed: python make_losses.py > losses.json
-Inputs are float32 values, the arithmetic float64. Where torch has the loss, it is torch's; the focal
-losses are the formulas of Lin et al. 2017 and of torchvision.ops.sigmoid_focal_loss, CORN that of
-Shi et al. 2023.
+Inputs are float32 values, the arithmetic float64. Where torch has the loss, it is torch's; the
+focal losses are the formulas of Lin et al. 2017 and of torchvision.ops.sigmoid_focal_loss, CORN
+that of Shi et al. 2023.
 """
 import json
 
@@ -130,7 +130,8 @@ def case(op, rows, columns, scale, missing, s):
 def cases():
     out = []
     variants = [dict(), dict(weighted=True), dict(smoothing=0.1),
-                dict(weighted=True, smoothing=0.3), dict(gamma=0.5), dict(gamma=2.0), dict(weighted=True, gamma=2.0)]
+                dict(weighted=True, smoothing=0.3), dict(gamma=0.5), dict(gamma=2.0),
+                dict(weighted=True, gamma=2.0)]
     shapes = [(7, 3, 1.0, 0.3), (3, 37, 4.0, 0.3), (5, 4, 60.0, 0.2), (4, 2, 1e4, 0.0),
               (3, 5, 1.0, 1.0)]
     for op in "cross_entropy", "binary_cross_entropy":
