@@ -9,12 +9,16 @@
 enum { VERSION = 1, MAX_JSON = 1 << 26 };
 
 static bool add_task(cJSON *tasks, const gf_head *h, gf_err *e) {
-    cJSON *task = gf_json_object(tasks, NULL, e), *classes;
+    cJSON *task = gf_json_object(tasks, NULL, e), *classes, *thresholds;
     bool ok = task && gf_json_string(task, "name", h->name, e) &&
-              gf_json_string(task, "type", "classification", e) &&
+              gf_json_string(task, "type", gf_task_type_names[h->type], e) &&
               (classes = gf_json_array(task, "classes", e));
     for (int64_t i = 0; ok && i < h->n_classes; i++)
         ok = gf_json_string(classes, NULL, h->classes[i], e);
+    if (!ok || !h->thresholds) return ok;
+    ok = (thresholds = gf_json_array(task, "thresholds", e));
+    for (int64_t i = 0; ok && i < h->n_classes; i++)
+        ok = gf_json_number(thresholds, NULL, (double)h->thresholds[i], e);
     return ok;
 }
 
@@ -48,8 +52,8 @@ static bool check_distinct(const char *const *classes, int64_t n, const char *wh
     return ok;
 }
 
-static bool read_classes(gf_model *m, const char *task, const cJSON *list, const char *where,
-                         gf_err *e) {
+static bool read_classes(gf_model *m, const char *task, gf_task_type type, const cJSON *list,
+                         const char *where, gf_err *e) {
     int64_t n = cJSON_GetArraySize(list), k = 0;
     const char **classes = gf_alloc_array(n, sizeof *classes, e);
     const cJSON *item;
@@ -62,30 +66,73 @@ static bool read_classes(gf_model *m, const char *task, const cJSON *list, const
         classes[k++] = item->valuestring;
     }
     ok = ok && check_distinct(classes, n, where, task, e) &&
-         gf_model_add_head(m, task, classes, n, e);
+         gf_model_add_task_head(m, task, type, classes, n, e);
     gf_free(classes);
     return ok;
+}
+
+/* One in (0, 1) a class. */
+static bool read_thresholds(const gf_model *m, const cJSON *list, const char *where, gf_err *e) {
+    gf_head *h = &m->heads[m->n_heads - 1];
+    const cJSON *item;
+    int64_t k = 0;
+    if (!list) return true;
+    if (!h->thresholds || !cJSON_IsArray(list) || cJSON_GetArraySize(list) != h->n_classes)
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: task \"%s\": \"thresholds\" does not fit; a multi_label task has one "
+                       "number a class",
+                       where, h->name);
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 1))
+            return gf_fail(e, GF_E_MODEL,
+                           "%s: task \"%s\": a threshold is %s; numbers from 0 to 1 are wanted",
+                           where, h->name, gf_json_kind(item));
+        h->thresholds[k++] = (gf_real)item->valuedouble;
+    }
+    return true;
+}
+
+/* How many classes a type must have. */
+static int least_classes(gf_task_type type) {
+    if (type == GF_TASK_REGRESSION) return 0;
+    return type == GF_TASK_ORDINAL ? 2 : 1;
+}
+
+static bool check_classes(const cJSON *classes, const char *task, gf_task_type type,
+                          const char *where, gf_err *e) {
+    int least = least_classes(type), n = cJSON_GetArraySize(classes);
+    if (!cJSON_IsArray(classes) || n < least)
+        return gf_fail(e, GF_E_MODEL,
+                       "%s: task \"%s\": \"classes\" is %s; a list of at least %s is wanted", where,
+                       task,
+                       !cJSON_IsArray(classes) ? gf_json_kind(classes)
+                       : n == 0                ? "empty"
+                                               : "too short",
+                       least == 2 ? "two" : "one");
+    if (type == GF_TASK_REGRESSION && n > 0)
+        return gf_fail(e, GF_E_MODEL, "%s: task \"%s\": a regression has no classes", where, task);
+    return true;
 }
 
 static bool read_task(gf_model *m, const cJSON *task, const char *where, gf_err *e) {
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(task, "name");
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(task, "type");
     const cJSON *classes = cJSON_GetObjectItemCaseSensitive(task, "classes");
+    gf_task_type kind = GF_TASK_CLASSIFICATION;
     if (!cJSON_IsString(name) || !name->valuestring[0])
         return gf_fail(e, GF_E_MODEL, "%s: a task's \"name\" is %s; a string is wanted", where,
                        cJSON_IsString(name) ? "empty" : gf_json_kind(name));
-    if (!cJSON_IsString(type) || strcmp(type->valuestring, "classification") != 0)
+    if (!cJSON_IsString(type) || !gf_task_type_find(type->valuestring, &kind))
         return gf_fail(e, GF_E_MODEL,
-                       "%s: task \"%s\": its \"type\" is %s; \"classification\" is supported",
+                       "%s: task \"%s\": its \"type\" is %s; \"classification\", \"multi_label\", "
+                       "\"regression\" and \"ordinal\" are supported",
                        where, name->valuestring,
                        cJSON_IsString(type) ? type->valuestring : gf_json_kind(type));
-    if (!cJSON_IsArray(classes) || cJSON_GetArraySize(classes) < 1)
-        return gf_fail(
-            e, GF_E_MODEL, "%s: task \"%s\": \"classes\" is %s; a list of at least one is wanted",
-            where, name->valuestring, cJSON_IsArray(classes) ? "empty" : gf_json_kind(classes));
+    if (!check_classes(classes, name->valuestring, kind, where, e)) return false;
     if (gf_model_find_head(m, name->valuestring))
         return gf_fail(e, GF_E_MODEL, "%s: task \"%s\" stands twice", where, name->valuestring);
-    return read_classes(m, name->valuestring, classes, where, e);
+    return read_classes(m, name->valuestring, kind, classes, where, e) &&
+           read_thresholds(m, cJSON_GetObjectItemCaseSensitive(task, "thresholds"), where, e);
 }
 
 bool gf_heads_from_json(gf_model *m, const cJSON *j, const char *where, gf_err *e) {

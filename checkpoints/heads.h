@@ -2,8 +2,11 @@
  *
  * heads.json beside heads.safetensors in a model folder:
  *     {"version": 1, "tasks": [
- *         {"name": "category", "type": "classification", "classes": ["a", "b"]}]}
- * The tensors are heads.<task>.weight [classes, hidden] and heads.<task>.bias [classes].
+ *         {"name": "category", "type": "classification", "classes": ["a", "b"]},
+ *         {"name": "topics", "type": "multi_label", "classes": ["x"], "thresholds": [0.4]},
+ *         {"name": "stars", "type": "regression", "classes": []}]}
+ * The types are those of model/task.h; thresholds are 0.5 where they are left out. The tensors are
+ * heads.<task>.weight [O, E] and heads.<task>.bias [O], with as many logits O as the type says.
  * The same JSON stands in a checkpoint. Failures are GF_E_MODEL and name file and task. */
 #ifndef GF_CHECKPOINTS_HEADS_H
 #define GF_CHECKPOINTS_HEADS_H

@@ -145,19 +145,30 @@ bool gf_model_set_pooling(gf_model *m, gf_pooling p, gf_err *e) {
            gf_model_add_dense(m, "pooler.dense", m->config.hidden_size, true, GF_DENSE_TANH, e);
 }
 
-static bool fill_head(gf_model *m, gf_head *h, const char *task, const char *const *classes,
-                      int64_t n_classes, gf_err *e) {
+static bool fill_head(gf_model *m, gf_head *h, const char *task, gf_task_type type,
+                      const char *const *classes, int64_t n_classes, gf_err *e) {
     char prefix[160];
+    h->type = type;
+    h->outputs = gf_task_outputs(type, n_classes);
     if (!(h->name = gf_strdup(task, e))) return false;
     if (!(h->classes = gf_alloc_array(n_classes, sizeof *h->classes, e))) return false;
     for (; h->n_classes < n_classes; h->n_classes++)
         if (!(h->classes[h->n_classes] = gf_strdup(classes[h->n_classes], e))) return false;
+    if (type == GF_TASK_MULTI_LABEL) {
+        if (!(h->thresholds = gf_alloc_array(n_classes, sizeof *h->thresholds, e))) return false;
+        for (int64_t c = 0; c < n_classes; c++) h->thresholds[c] = (gf_real)0.5;
+    }
     snprintf(prefix, sizeof prefix, "heads.%s", task);
-    return add_linear(m, &h->linear, prefix, n_classes, m->embedding_size, e);
+    return add_linear(m, &h->linear, prefix, h->outputs, m->embedding_size, e);
 }
 
 bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes, int64_t n_classes,
                        gf_err *e) {
+    return gf_model_add_task_head(m, task, GF_TASK_CLASSIFICATION, classes, n_classes, e);
+}
+
+bool gf_model_add_task_head(gf_model *m, const char *task, gf_task_type type,
+                            const char *const *classes, int64_t n_classes, gf_err *e) {
     gf_head *heads;
     if (strlen(task) > 128)
         return gf_fail(e, GF_E_INVALID, "task \"%.40s...\": the name is longer than 128 bytes",
@@ -166,7 +177,7 @@ bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes
         return gf_fail(e, GF_E_INVALID, "task \"%s\": the model has two heads of this name", task);
     if (!(heads = gf_realloc_array(m->heads, m->n_heads + 1, sizeof *heads, e))) return false;
     m->heads = heads;
-    return fill_head(m, &heads[m->n_heads++], task, classes, n_classes, e);
+    return fill_head(m, &heads[m->n_heads++], task, type, classes, n_classes, e);
 }
 
 gf_head *gf_model_find_head(const gf_model *m, const char *task) {
@@ -188,6 +199,7 @@ void gf_model_move_head(gf_model *m, gf_head *head, int64_t to) {
 static void free_head(gf_head *h) {
     for (int64_t c = 0; c < h->n_classes; c++) gf_free(h->classes[c]);
     gf_free(h->classes);
+    gf_free(h->thresholds);
     gf_free(h->name);
 }
 

@@ -12,9 +12,9 @@
  *
  * Parameters are named as Hugging Face names them, without the "bert." prefix. The pooler is
  * pooler.dense.weight [H, H] and .bias, a Dense is dense.weight [E, H] and, perhaps, dense.bias;
- * heads are heads.<task>.weight [classes, E] and heads.<task>.bias [classes]; H is the hidden size,
- * E the embedding's. checkpoints/ fills values from files; model/encode.h builds the computation.
- * The model owns all it points to. */
+ * heads are heads.<task>.weight [O, E] and heads.<task>.bias [O], O the logits of the task's type; H
+ * is the hidden size, E the embedding's. checkpoints/ fills values from files; model/encode.h builds
+ * the computation. The model owns all it points to. */
 #ifndef GF_MODEL_MODEL_H
 #define GF_MODEL_MODEL_H
 
@@ -23,6 +23,7 @@
 #include "core/param.h"
 #include "data/wordpiece.h"
 #include "model/config.h"
+#include "model/task.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,10 +63,13 @@ typedef struct gf_bert_layer {
 } gf_bert_layer;
 
 typedef struct gf_head {
-    char *name;     /* the task's */
-    char **classes; /* [n_classes] in the order of the logits */
+    char *name; /* the task's */
+    gf_task_type type;
+    char **classes; /* [n_classes] in the order of the scores; none for a regression */
     int64_t n_classes;
-    gf_linear linear; /* [n_classes, E] */
+    int64_t outputs;     /* O, the logits it has; see model/task.h */
+    gf_real *thresholds; /* [n_classes] of multi_label, from which score on a class is predicted */
+    gf_linear linear;    /* [O, E] */
 } gf_head;
 
 typedef struct gf_model {
@@ -101,9 +105,12 @@ bool gf_model_add_dense(gf_model *m, const char *prefix, int64_t out, bool bias,
                         gf_dense_activation activation, gf_err *e);
 /* True for what stands between the encoder and the heads. */
 bool gf_model_is_dense(const gf_model *m, const gf_param *p);
-/* A further head; names are copied. Fails when the task has one already. */
+/* A further head for a classification; names are copied. Fails when the task has one already. */
 bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes, int64_t n_classes,
                        gf_err *e);
+/* The same for a task of any type. The thresholds of a multi_label head are 0.5 each. */
+bool gf_model_add_task_head(gf_model *m, const char *task, gf_task_type type,
+                            const char *const *classes, int64_t n_classes, gf_err *e);
 /* Puts a head at place `to` of the list; the others keep their order. */
 void gf_model_move_head(gf_model *m, gf_head *head, int64_t to);
 /* Gives a head and its parameters another name, which no head has. */
