@@ -27,6 +27,7 @@ typedef struct gf_attr {
     double eps;           /* LayerNorm */
     double divisor;       /* cross_entropy: how many labels the mean is over */
     const int32_t *ids;   /* [T] token ids, or [B] labels with -1 for a missing one */
+    int64_t n_ids;        /* rows: how many ids there are */
     const int32_t *start; /* [sequences + 1] */
     int64_t sequences;
     gf_dropout dropout;
