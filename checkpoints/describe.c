@@ -73,15 +73,19 @@ static bool describe_classes(const gf_head *h, gf_text *out, gf_err *e) {
 
 static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
     const gf_bert_config *c = &m->config;
-    int64_t encoder = 0, heads = 0;
-    char projection[64] = "";
+    int64_t encoder = 0, heads = 0, mlm = 0;
+    char projection[64] = "", masked[80] = "";
     bool ok;
     if (m->dense.weight && m->pooling != GF_POOL_POOLER)
         snprintf(projection, sizeof projection, "projected to %lld elements (%s), ",
                  (long long)m->embedding_size, gf_dense_activation_name(m->dense_activation));
-    for (int64_t i = 0; i < m->params.count; i++)
-        *(gf_weights_is_head(m->params.items[i]) ? &heads : &encoder) +=
-            gf_param_count(m->params.items[i]);
+    for (int64_t i = 0; i < m->params.count; i++) {
+        const gf_param *p = m->params.items[i];
+        int64_t *sum = gf_weights_is_head(p) ? &heads : gf_model_is_mlm(m, p) ? &mlm : &encoder;
+        *sum += gf_param_count(p);
+    }
+    if (mlm > 0)
+        snprintf(masked, sizeof masked, ", %lld in the masked language model", (long long)mlm);
     ok = LINE(out, e, "encoder",
               "BERT, %lld layers, hidden %lld, %lld attention heads, feed-forward %lld, GELU %s",
               (long long)c->num_hidden_layers, (long long)c->hidden_size,
@@ -93,8 +97,8 @@ static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
               m->normalize ? "L2 norm" : "not normalised") &&
          LINE(out, e, "max length", "%lld tokens of %lld positions", (long long)m->max_length,
               (long long)c->max_position_embeddings) &&
-         LINE(out, e, "parameters", "%lld in the encoder, %lld in heads", (long long)encoder,
-              (long long)heads);
+         LINE(out, e, "parameters", "%lld in the encoder, %lld in heads%s", (long long)encoder,
+              (long long)heads, masked);
     for (int64_t i = 0; ok && i < m->n_heads; i++)
         ok = LINE(out, e, "head", "%s, %lld classes:", m->heads[i].name,
                   (long long)m->heads[i].n_classes) &&

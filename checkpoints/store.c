@@ -203,6 +203,8 @@ static void read_model(gf_h5 *h, gf_model *m) {
     read_config(h, m);
     if (h->ok) read_outline(h, m);
     if (h->ok) read_heads(h, m);
+    if (h->ok && gf_h5_has(h, "/params", "cls.predictions.bias") && !gf_model_add_mlm(m, h->e))
+        h->ok = false;
     if (h->ok) read_tokenizer(h, m);
 }
 

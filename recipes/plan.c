@@ -25,7 +25,8 @@ static double mebibytes(int64_t bytes) { return (double)bytes / (1 << 20); }
 static int64_t encoder_elements(const gf_model *m) {
     int64_t sum = 0;
     for (int64_t i = 0; i < m->params.count; i++)
-        if (strncmp(m->params.items[i]->name, "heads.", 6) != 0)
+        if (strncmp(m->params.items[i]->name, "heads.", 6) != 0 &&
+            !gf_model_is_mlm(m, m->params.items[i]))
             sum += gf_param_count(m->params.items[i]);
     return sum;
 }
@@ -261,7 +262,7 @@ static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
     for (int64_t i = m->params.count - 1; i >= 0; i--) {
         const gf_param *param = m->params.items[i];
         long long layer = -1;
-        if (!param->trainable || gf_model_is_dense(m, param) ||
+        if (!param->trainable || gf_model_is_dense(m, param) || gf_model_is_mlm(m, param) ||
             strncmp(param->name, "heads.", 6) == 0)
             continue;
         sscanf(param->name, "encoder.layer.%lld.", &layer);
