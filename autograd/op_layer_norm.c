@@ -1,5 +1,5 @@
-/* layer_norm: y = LayerNorm(x) where no residual is added (Ba et al. 2016), as before the decoder of
- * the masked language model.   x [M, H], gamma [H], beta [H]  ->  y [M, H]
+/* layer_norm: y = LayerNorm(x) where no residual is added (Ba et al. 2016), as before the decoder
+ * of the masked language model.   x [M, H], gamma [H], beta [H]  ->  y [M, H]
  *
  * M may be 0. aux keeps xhat [M, H] and rstd [M]. */
 #include "autograd/op.h"

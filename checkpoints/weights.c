@@ -206,11 +206,10 @@ bool gf_weights_read_linear(gf_model *m, const gf_linear *l, const char *name, c
 
 /* ---- the masked language model ---- */
 
-static const char *const mlm_names[] = {"cls.predictions.transform.dense.weight",
-                                        "cls.predictions.transform.dense.bias",
-                                        "cls.predictions.transform.LayerNorm.weight",
-                                        "cls.predictions.transform.LayerNorm.bias",
-                                        "cls.predictions.bias"};
+static const char *const mlm_names[] = {
+    "cls.predictions.transform.dense.weight", "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.LayerNorm.weight", "cls.predictions.transform.LayerNorm.bias",
+    "cls.predictions.bias"};
 enum { MLM_NAMES = sizeof mlm_names / sizeof *mlm_names };
 
 static bool has_mlm(const source *s) {

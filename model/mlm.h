@@ -12,8 +12,9 @@
  *     gf_node *loss = gf_call(graph, cross_entropy, &attr, z);
  *
  * z = LayerNorm(act(rows W + b)) Eᵀ + c, over the rows of masked tokens alone: W, b and the norm
- * are cls.predictions.transform.*, c is cls.predictions.bias [V], E [V, H] the word embeddings, whose
- * gradient is the sum of both their uses (Press & Wolf 2017). act is the config's hidden_act. */
+ * are cls.predictions.transform.*, c is cls.predictions.bias [V], E [V, H] the word embeddings,
+ * whose gradient is the sum of both their uses (Press & Wolf 2017). act is the config's hidden_act.
+ */
 #ifndef GF_MODEL_MLM_H
 #define GF_MODEL_MLM_H
 

@@ -87,7 +87,7 @@ typedef struct gf_model {
     bool normalize;     /* L2 norm of the pooled embedding */
     int64_t max_length; /* tokens of a text, special ones included */
     gf_tokenizer *tokenizer;
-    gf_params params;                    /* embeddings, layers, projection, mlm, heads, in this order */
+    gf_params params; /* embeddings, layers, projection, mlm, heads, in this order */
     gf_param *words, *positions, *types; /* [V, H], [P, H], [Y, H] */
     gf_norm embedding_norm;
     gf_bert_layer *layers; /* [num_hidden_layers] */
