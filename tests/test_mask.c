@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/rng.h"
 #include "data/mask.h"
+#include "data/tokenizer.h"
 #include "tests/scratch.h"
 
 /* Ids of the golden vocabulary (tests/golden/vocabulary.py): five special tokens, words, then
@@ -438,6 +439,32 @@ static void test_added_tokens(void **state) {
     gf_tokenizer_free(t);
 }
 
+/* The five special tokens are special also where the file does not list them as added. */
+static void test_special_tokens_that_are_not_added(void **state) {
+    gf_tokenizer *t = gf_tokenizer_open("tests/golden/mlm/model", NULL);
+    size_t size = 0;
+    char *text = gf_tokenizer_to_json(t, &size, NULL), *bare;
+    cJSON *j = cJSON_ParseWithLength(text, size);
+    gf_mask_settings s = GF_MASK_DEFAULTS;
+    gf_masker k;
+    gf_err e = {0};
+    (void)state;
+    gf_tokenizer_free(t);
+    assert_true(cJSON_ReplaceItemInObjectCaseSensitive(j, "added_tokens", cJSON_CreateArray()));
+    bare = cJSON_PrintUnformatted(j);
+    t = gf_tokenizer_from_json(bare, strlen(bare), "bare", &e);
+    check(t != NULL, &e);
+    assert_int_equal(t->added.count, 0);
+    check(gf_masker_make(&k, t, &s, &e), &e);
+    for (int32_t id = 0; id < WORD; id++) assert_int_equal(k.kind[id], k.kind[UNK]);
+    for (int32_t id = WORD; id < V; id++) assert_int_not_equal(k.kind[id], k.kind[UNK]);
+    gf_masker_free(&k);
+    gf_tokenizer_free(t);
+    cJSON_free(bare);
+    cJSON_Delete(j);
+    gf_free(text);
+}
+
 static void test_memory_that_runs_out(void **state) {
     gf_dataset d = make_rows();
     gf_batch b = make_batch(&d, NULL, 3);
@@ -477,6 +504,7 @@ int main(void) {
         cmocka_unit_test(test_senseless_settings),
         cmocka_unit_test(test_a_vocabulary_without_mask),
         cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_special_tokens_that_are_not_added),
         cmocka_unit_test(test_memory_that_runs_out),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
