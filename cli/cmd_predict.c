@@ -38,14 +38,16 @@ static bool add_scores(gf_text *line, const gf_head *head, const gf_real *score,
 /* , "category": {"label": "beer", "score": 0.98} */
 static bool add_task(prediction *p, int64_t row, const gf_head *head, gf_real *score, bool all,
                      gf_err *e) {
-    int64_t best = 0;
+    int64_t best = 0, line;
+    const char *path;
+    gf_dataset_place(&p->texts.window, row, &path, &line);
     gf_engine_softmax(&p->texts.runner.engine, head->n_classes, score, score);
     for (int64_t c = 1; c < head->n_classes; c++)
         if (score[c] > score[best]) best = c;
     if (!isfinite(score[best]))
         return gf_fail(e, GF_E_NUMERIC,
                        "%s:%lld: task \"%s\" gives NaN or infinity; the head's weights are damaged",
-                       p->texts.window.path, (long long)p->texts.window.line[row], head->name);
+                       path, (long long)line, head->name);
     return gf_text_add(&p->line, e, ", ") && add_string(&p->line, head->name, e) &&
            gf_text_add(&p->line, e, ": {\"label\": ") &&
            add_string(&p->line, head->classes[best], e) &&

@@ -61,7 +61,7 @@ gf_cell gf_cell_other(gf_cell_kind kind, const char *words) {
 
 gf_cell gf_cell_string(int64_t field, const char *text, size_t size) {
     if (size == 0 && field != 0) return gf_cell_other(GF_CELL_MISSING, "missing");
-    return (gf_cell){GF_CELL_STRING, text, size};
+    return (gf_cell){.kind = GF_CELL_STRING, .text = text, .size = size};
 }
 
 static bool fail_no_column(const gf_rows *r, const char *name, gf_err *e) {
@@ -169,19 +169,25 @@ static bool fail_no_text(const gf_rows *r, const gf_cell *cell, gf_err *e) {
     return false;
 }
 
+static bool check_utf8(const gf_rows *r, int64_t field, const char *text, size_t size, gf_err *e) {
+    size_t bad = find_invalid(text, size);
+    return bad == size ||
+           gf_fail(e, GF_E_INVALID,
+                   "%s:%lld: invalid UTF-8 at byte %zu of field \"%s\"; save the file as UTF-8",
+                   r->place, (long long)r->line, bad + 1, r->field[field]);
+}
+
 static bool check_cells(const gf_rows *r, const gf_cell *cells, gf_err *e) {
+    bool ok = true;
     if (r->n_fields > 0 && r->field[0] && cells[0].kind != GF_CELL_STRING)
         return fail_no_text(r, cells, e);
-    for (int64_t i = 0; !r->format->any_bytes && i < r->n_fields; i++) {
-        size_t size = cells[i].kind == GF_CELL_STRING ? cells[i].size : 0;
-        size_t bad = find_invalid(cells[i].text, size);
-        if (bad < size)
-            return gf_fail(
-                e, GF_E_INVALID,
-                "%s:%lld: invalid UTF-8 at byte %zu of field \"%s\"; save the file as UTF-8",
-                r->place, (long long)r->line, bad + 1, r->field[i]);
+    for (int64_t i = 0; ok && !r->format->any_bytes && i < r->n_fields; i++) {
+        const gf_cell *c = &cells[i];
+        if (c->kind == GF_CELL_STRING) ok = check_utf8(r, i, c->text, c->size, e);
+        for (int64_t k = 0; ok && c->kind == GF_CELL_LIST && k < c->n_items; k++)
+            ok = check_utf8(r, i, c->items[k], c->sizes[k], e);
     }
-    return true;
+    return ok;
 }
 
 int gf_rows_next(gf_rows *r, gf_cell *cells, gf_err *e) {

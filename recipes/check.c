@@ -45,7 +45,7 @@ static bool add_split(checking *c, const char *name, const gf_dataset *d, gf_err
         unlabelled += !any;
     }
     return gf_text_add(c->out, e, "%s: %s\n  %lld rows, %.1f tokens each, longest %lld\n", name,
-                       d->path, (long long)d->rows, (double)d->ids.count / (double)d->rows,
+                       d->source->path, (long long)d->rows, (double)d->ids.count / (double)d->rows,
                        (long long)longest) &&
            gf_text_add(c->out, e, "  truncated at %lld tokens: %lld rows (%.1f %%)\n",
                        (long long)c->run->model.max_length, (long long)d->truncated,

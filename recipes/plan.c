@@ -82,21 +82,25 @@ static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
 
 /* The rows of the training batch with the most tokens in any epoch of a phase; copies them to rows.
  */
-static bool find_largest(const gf_run *r, const gf_phase *p, int64_t *order, int64_t *rows,
+static bool find_largest(const gf_run *r, const gf_phase *p, gf_epoch *made, int64_t *rows,
                          int64_t *count, gf_err *e) {
-    int64_t batch = r->recipe->batch_size, most = -1;
-    for (int64_t epoch = 0; epoch < p->recipe->epochs; epoch++) {
-        if (!gf_order_make(order, &r->train, batch, r->recipe->bucket, r->recipe->seed, p->index,
-                           epoch, e))
-            return false;
-        for (int64_t i = 0; i < r->train.rows; i += batch) {
-            int64_t n = r->train.rows - i < batch ? r->train.rows - i : batch, tokens = 0;
-            for (int64_t k = i; k < i + n; k++)
-                tokens += r->train.start[order[k] + 1] - r->train.start[order[k]];
+    gf_epoch_rule rule = {.batch_size = r->recipe->batch_size,
+                          .bucket = r->recipe->bucket,
+                          .seed = r->recipe->seed,
+                          .phase = p->index,
+                          .epochs = p->recipe->epochs};
+    int64_t most = -1;
+    for (; rule.epoch < rule.epochs; rule.epoch++) {
+        if (!gf_epoch_make(made, &r->train, &rule, e)) return false;
+        for (int64_t i = 0; i < made->batches; i++) {
+            const int64_t *row = made->row + made->start[i];
+            int64_t n = made->start[i + 1] - made->start[i], tokens = 0;
+            for (int64_t k = 0; k < n; k++)
+                tokens += r->train.start[row[k] + 1] - r->train.start[row[k]];
             if (tokens <= most) continue;
             most = tokens;
             *count = n;
-            memcpy(rows, order + i, (size_t)n * sizeof *rows);
+            memcpy(rows, row, (size_t)n * sizeof *rows);
         }
     }
     return true;
@@ -109,7 +113,8 @@ typedef struct planning {
     gf_phase *phases; /* [n_phases], with their groups as assigned */
     int *group;       /* [n_phases][params]: group of a parameter in a phase, -1 frozen */
     bool *born;       /* [params]: has moments by then */
-    int64_t *order, *rows;
+    gf_epoch epoch;
+    int64_t *rows;
 } planning;
 
 static bool planning_start(planning *s, gf_run *r, gf_engine *n, gf_err *e) {
@@ -119,7 +124,6 @@ static bool planning_start(planning *s, gf_run *r, gf_engine *n, gf_err *e) {
            (s->phases = gf_alloc_array(r->recipe->n_phases, sizeof *s->phases, e)) &&
            (s->group = gf_alloc_array(r->recipe->n_phases * params, sizeof *s->group, e)) &&
            (s->born = gf_alloc_array(params, sizeof *s->born, e)) &&
-           (s->order = gf_alloc_array(r->train.rows, sizeof *s->order, e)) &&
            (s->rows = gf_alloc_array(r->recipe->batch_size, sizeof *s->rows, e));
 }
 
@@ -129,7 +133,7 @@ static void planning_end(planning *s) {
     gf_free(s->phases);
     gf_free(s->group);
     gf_free(s->born);
-    gf_free(s->order);
+    gf_epoch_free(&s->epoch);
     gf_free(s->rows);
     for (int64_t i = 0; i < s->run->model.params.count; i++) {
         s->run->model.params.items[i]->trainable = false;
@@ -157,7 +161,7 @@ static bool arena_bytes(planning *s, gf_phase *p, int64_t *bytes, gf_err *e) {
     int64_t count = 0;
     *bytes = 0;
     if (!p->trains) return true;
-    if (!find_largest(s->run, p, s->order, s->rows, &count, e)) return false;
+    if (!find_largest(s->run, p, &s->epoch, s->rows, &count, e)) return false;
     if (!gf_step_plan_batch(&s->stepper, s->run, s->engine, p, s->rows, count, e)) return false;
     *bytes = (int64_t)gf_graph_bytes(s->engine->graph);
     return true;

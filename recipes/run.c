@@ -160,9 +160,11 @@ static bool read_labels(gf_run *r, gf_err *e) {
         for (int64_t k = 0; k < t->n_classes; k++)
             if (!gf_labels_add(l, t->classes[k], strlen(t->classes[k]), e)) return false;
         l->fixed = t->n_classes > 0;
-        r->fields[i] = (gf_task_field){t->name, t->label, l};
+        r->fields[i] = (gf_task_field){.task = t->name, .field = t->label, .labels = l};
     }
-    if (!gf_dataset_learn_labels(c->train, r->fields, c->n_tasks, e)) return false;
+    if (!gf_dataset_learn_labels(c->train, r->fields, c->n_tasks, e) ||
+        !gf_dataset_finish_labels(r->fields, c->n_tasks, e))
+        return false;
     for (int64_t i = 0; i < c->n_tasks; i++)
         if (r->labels[i].count < 2)
             return gf_fail(
@@ -196,8 +198,8 @@ static bool check_heads(const gf_run *r, const char *checkpoint, gf_err *e) {
 static bool read_data(gf_run *r, gf_dataset *d, const char *path, gf_err *e) {
     const gf_recipe *c = r->recipe;
     if (!path) return true;
-    return gf_dataset_read(d, path, c->text, r->fields, c->n_tasks, r->model.tokenizer,
-                           r->model.max_length, e);
+    return gf_dataset_add(d, path, c->text, r->fields, c->n_tasks, r->model.tokenizer,
+                          r->model.max_length, e);
 }
 
 bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, const gf_log *log,

@@ -75,14 +75,19 @@ static bool lose(gf_run *r, const gf_phase *p, const gf_progress *at, const char
                  const int64_t *rows, int64_t count, gf_err *e) {
     char lines[160] = "";
     size_t used = 0;
-    for (int64_t i = 0; i < count && used < sizeof lines - 24; i++)
+    const char *path = "", *other;
+    int64_t line;
+    for (int64_t i = 0; i < count && used < sizeof lines - 24; i++) {
+        gf_dataset_place(&r->train, rows[i], i ? &other : &path, &line);
+        if (i && other != path) continue; /* the lines of one file do */
         used += (size_t)snprintf(lines + used, sizeof lines - used, "%s%lld", i ? ", " : "",
-                                 (long long)r->train.line[rows[i]]);
+                                 (long long)line);
+    }
     return gf_fail(
         e, GF_E_NUMERIC,
         "phase \"%s\", step %lld: %s is not finite (rows of %s: lines %s%s); lower the lr or "
         "clip_norm, the last checkpoint is good",
-        p->recipe->name, (long long)at->step + 1, what, r->train.path, lines,
+        p->recipe->name, (long long)at->step + 1, what, path, lines,
         used >= sizeof lines - 24 ? ", ..." : "");
 }
 

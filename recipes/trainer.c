@@ -24,7 +24,7 @@ typedef struct trainer {
     gf_progress at;
     gf_update update;
     gf_metrics dev, before; /* the last two evaluations */
-    int64_t *order;         /* [train.rows] rows of the present epoch */
+    gf_epoch epoch;         /* rows of the present epoch */
     gf_saver saver;
     gf_progress durable; /* what the checkpoints on the disk say of the best model */
     cJSON *inputs;       /* digests of what the run reads */
@@ -189,7 +189,7 @@ static bool step(trainer *t, gf_err *e) {
     int64_t each = t->recipe->batch_size * t->recipe->accumulate, first = t->at.update * each;
     int64_t left = t->run.train.rows - first;
     gf_step_view v = {t->recipe, &t->phase, &t->at, &t->update, NULL, 0, 0, false};
-    if (!gf_step_run(&t->stepper, &t->run, &t->engine, &t->phase, &t->at, t->order + first,
+    if (!gf_step_run(&t->stepper, &t->run, &t->engine, &t->phase, &t->at, t->epoch.row + first,
                      left < each ? left : each, &t->update, e))
         return false;
     gf_journal_add(&t->journal, &v);
@@ -202,10 +202,13 @@ static bool step(trainer *t, gf_err *e) {
 }
 
 static bool run_epoch(trainer *t, gf_err *e) {
-    if (t->phase.trains &&
-        !gf_order_make(t->order, &t->run.train, t->recipe->batch_size, t->recipe->bucket,
-                       t->recipe->seed, t->at.phase, t->at.epoch, e))
-        return false;
+    gf_epoch_rule rule = {.batch_size = t->recipe->batch_size,
+                          .bucket = t->recipe->bucket,
+                          .seed = t->recipe->seed,
+                          .phase = t->at.phase,
+                          .epoch = t->at.epoch,
+                          .epochs = t->phase.recipe->epochs};
+    if (t->phase.trains && !gf_epoch_make(&t->epoch, &t->run.train, &rule, e)) return false;
     while (t->at.update < t->phase.updates_per_epoch)
         if (!step(t, e) || !go_on(t, e)) return false;
     if (!evaluate(t, e)) return false;
@@ -351,8 +354,7 @@ static bool open_run(trainer *t, gf_err *e) {
     if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
     if (!gf_journal_start(&t->journal, t->recipe, e)) return false;
     if (!(t->o->resume ? open_resumed : open_new)(t, e)) return false;
-    return (t->order = gf_alloc_array(t->run.train.rows, sizeof *t->order, e)) &&
-           (t->update.loss = gf_alloc_array(t->recipe->n_tasks, sizeof *t->update.loss, e)) &&
+    return (t->update.loss = gf_alloc_array(t->recipe->n_tasks, sizeof *t->update.loss, e)) &&
            gf_stepper_start(&t->stepper, &t->run, e);
 }
 
@@ -365,7 +367,7 @@ static void close_run(trainer *t) {
     gf_stepper_free(&t->stepper);
     gf_journal_free(&t->journal);
     gf_run_folder_close(&t->folder);
-    gf_free(t->order);
+    gf_epoch_free(&t->epoch);
     gf_free(t->update.loss);
     gf_run_close(&t->run);
     gf_engine_stop(&t->engine);

@@ -120,8 +120,8 @@ typedef struct two_tasks {
 
 static void set_up(two_tasks *t) {
     *t = (two_tasks){0};
-    t->task[0] = (gf_task_field){"category", "category", &t->category};
-    t->task[1] = (gf_task_field){"mood", "sentiment", &t->sentiment};
+    t->task[0] = (gf_task_field){.task = "category", .field = "category", .labels = &t->category};
+    t->task[1] = (gf_task_field){.task = "mood", .field = "sentiment", .labels = &t->sentiment};
     add(&t->sentiment, "positive");
     add(&t->sentiment, "neutral");
     add(&t->sentiment, "negative");
@@ -148,10 +148,11 @@ static void a_table_becomes_ids_and_classes(void **state) {
         set_up(&t);
         snprintf(path, sizeof path, DATA "%s", files[k]);
         assert_true(gf_dataset_learn_labels(path, t.task, 2, &e));
+        assert_true(gf_dataset_finish_labels(t.task, 2, &e));
         assert_int_equal(t.category.count, 2);
         assert_string_equal(t.category.names[1], "service");
         assert_string_equal(t.sentiment.names[0], "positive");
-        assert_true(gf_dataset_read(&d, path, "text", t.task, 2, NULL, 24, &e));
+        assert_true(gf_dataset_add(&d, path, "text", t.task, 2, NULL, 24, &e));
         assert_int_equal(d.rows, 6);
         for (int i = 0; i < 6; i++) {
             assert_int_equal(d.label[0][i], category[i]);
@@ -176,12 +177,12 @@ static void texts_are_hashed(void **state) {
     gf_err e = {0};
     const char *path = write_text("x.txt", "\na\nfoobar\nxax");
     (void)state;
-    assert_true(gf_dataset_read(&d, path, "text", NULL, 0, NULL, 16, &e));
+    assert_true(gf_dataset_add(&d, path, "text", NULL, 0, NULL, 16, &e));
     assert_true(d.text_hash[0] == 0xcbf29ce484222325u);
     assert_true(d.text_hash[1] == 0xaf63dc4c8601ec8cu);
     assert_true(d.text_hash[2] == 0x85944171f73967e8u);
     assert_int_equal(d.unknown, 2);
-    assert_string_equal(d.path, path);
+    assert_string_equal(d.source[0].path, path);
     gf_dataset_free(&d);
 }
 
@@ -191,14 +192,15 @@ static void many_rows_are_read(void **state) {
     gf_dataset d = {0};
     gf_err e = {0};
     gf_labels l = {0};
-    gf_task_field task = {"t", "label", &l};
+    gf_task_field task = {.task = "t", .field = "label", .labels = &l};
     const char *path;
     (void)state;
     p += sprintf(p, "text,label\n");
     for (int i = 0; i < ROWS; i++) p += sprintf(p, "%d,%d\n", i, i % 10);
     path = write_text("x.csv", text);
     assert_true(gf_dataset_learn_labels(path, &task, 1, &e));
-    assert_true(gf_dataset_read(&d, path, "text", &task, 1, NULL, 16, &e));
+    assert_true(gf_dataset_finish_labels(&task, 1, &e));
+    assert_true(gf_dataset_add(&d, path, "text", &task, 1, NULL, 16, &e));
     assert_int_equal(d.rows, ROWS);
     for (int i = 0; i < ROWS; i++) {
         assert_int_equal(d.label[0][i], i % 10);
@@ -220,7 +222,7 @@ static void refuses(const char *path, bool learning, const char *sentence) {
     set_up(&t);
     add(&t.category, "cheese");
     assert_false(learning ? gf_dataset_learn_labels(path, t.task, 2, &e)
-                          : gf_dataset_read(&d, path, "text", t.task, 2, NULL, 24, &e));
+                          : gf_dataset_add(&d, path, "text", t.task, 2, NULL, 24, &e));
     snprintf(wanted, sizeof wanted, "%s%s", path, sentence);
     assert_string_equal(e.text, wanted);
     assert_int_equal(e.code, GF_E_INVALID);
@@ -278,8 +280,9 @@ static void every_failing_allocation_is_reported(void **state) {
             set_up(&t);
             e = (gf_err){0};
             gf_mem_fail_at(++k, false);
-            if (gf_dataset_learn_labels(files[i], t.task, 2, &e))
-                gf_dataset_read(&d, files[i], "text", t.task, 2, NULL, 24, &e);
+            if (gf_dataset_learn_labels(files[i], t.task, 2, &e) &&
+                gf_dataset_finish_labels(t.task, 2, &e))
+                gf_dataset_add(&d, files[i], "text", t.task, 2, NULL, 24, &e);
             assert_int_equal(e.code, gf_mem_fault_fired() ? GF_E_NOMEM : GF_OK);
             gf_mem_fail_at(0, false);
             gf_dataset_free(&d);

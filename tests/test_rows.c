@@ -188,7 +188,7 @@ static void jsonl_cells_have_kinds(void **state) {
                     {GF_CELL_NULL, "null"},
                     {GF_CELL_NUMBER, "a number"},
                     {GF_CELL_OTHER, "true or false"},
-                    {GF_CELL_OTHER, "a list"},
+                    {GF_CELL_LIST, "a list"},
                     {GF_CELL_MISSING, "missing"},
                     {GF_CELL_STRING, ""}};
     gf_err e = {0};
