@@ -105,11 +105,11 @@ typedef struct cutting {
 
 /* How many of row[n] a batch takes, or a window of `batches` batches. */
 static int64_t take(const cutting *c, const int64_t *row, int64_t n, int64_t batches) {
-    int64_t most = n, budget = INT64_MAX, tokens = 0, taken = 0;
+    int64_t most = n, budget, tokens = 0, taken = 0;
     if (c->rule->batch_size > 0 && c->rule->batch_size <= n / batches)
         most = c->rule->batch_size * batches;
     if (c->rule->batch_tokens == 0) return most;
-    gf_mul_i64(c->rule->batch_tokens, batches, &budget);
+    if (!gf_mul_i64(c->rule->batch_tokens, batches, &budget)) budget = INT64_MAX;
     for (; taken < most; taken++) {
         tokens += length_of(c->data, row[taken]);
         if (taken > 0 && tokens > budget) break;

@@ -26,8 +26,8 @@
  * an absent JSON key, an empty field, an HDF5 string that is empty and an HDF5 number that is NaN
  * are GF_CELL_MISSING. Numbers come from JSON and from integer and float columns of HDF5, lists
  * from JSON alone; a CSV or TSV field is always a string. A wanted column that a header does not
- * name is an error. Invalid UTF-8 in a wanted field is an error too, but not in plain text and texts in
- * memory, where it passes through and the tokenizer replaces it.
+ * name is an error. Invalid UTF-8 in a wanted field is an error too, but not in plain text and
+ * texts in memory, where it passes through and the tokenizer replaces it.
  *
  * A file that cannot be read is GF_E_MODEL, one whose content is wrong GF_E_INVALID; both sentences
  * begin with the file and, where there is one, the line. */

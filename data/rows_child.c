@@ -3,8 +3,9 @@
  * does the reading and sends the rows through a pipe, and its crash is an error of the file.
  *
  * The stream, numbers as int64_t: 1, count, the columns' names; then for each row 1 and the cells,
- * a kind, a number's eight bytes if it is one, and a string each; at the end 0. In place of a 1, -1 with an error's code and sentence. A
- * string is its size and its bytes. The parent trusts no size in it. */
+ * a kind, the eight bytes of a number if it is one, and a string each; at the end 0. In place of a
+ * 1, -1 with an error's code and sentence. A string is its size and its bytes. The parent trusts no
+ * size in it. */
 #include "data/rows_format.h"
 
 #include "core/io.h"
