@@ -26,6 +26,8 @@ static const struct {
     {"--dtype", TEXT, offsetof(gf_args, dtype), 0},
     {"--text", TEXT, offsetof(gf_args, text), 0},
     {"--pairs", TEXT, offsetof(gf_args, pairs), 0},
+    {"--fix", TEXT, offsetof(gf_args, fix), 0},
+    {"--base", TEXT, offsetof(gf_args, base), 0},
     {"--threads", COUNT, offsetof(gf_args, threads), 1},
     {"--max-length", COUNT, offsetof(gf_args, max_length), 3},
     {"--batch", COUNT, offsetof(gf_args, batch), 1},

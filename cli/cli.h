@@ -19,7 +19,7 @@ typedef struct gf_args {
     int64_t n_sets;
     const char **labels; /* [n_labels] of --label */
     int64_t n_labels;
-    const char *output, *model, *input, *format, *text, *pairs, *to, *dtype;
+    const char *output, *model, *input, *format, *text, *pairs, *to, *dtype, *fix, *base;
     int64_t threads, max_length, batch, at;
     bool resume, force, quiet, json, scores, without_heads;
     gf_file *out; /* standard output */

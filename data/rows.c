@@ -172,7 +172,7 @@ static bool fail_no_text(const gf_rows *r, const gf_cell *cell, gf_err *e) {
 static bool check_cells(const gf_rows *r, const gf_cell *cells, gf_err *e) {
     if (r->n_fields > 0 && r->field[0] && cells[0].kind != GF_CELL_STRING)
         return fail_no_text(r, cells, e);
-    for (int64_t i = 0; !r->format->any_bytes && i < r->n_fields; i++) {
+    for (int64_t i = 0; !r->format->any_bytes && !r->any_bytes && i < r->n_fields; i++) {
         size_t size = cells[i].kind == GF_CELL_STRING ? cells[i].size : 0;
         size_t bad = find_invalid(cells[i].text, size);
         if (bad < size)
@@ -184,8 +184,32 @@ static bool check_cells(const gf_rows *r, const gf_cell *cells, gf_err *e) {
     return true;
 }
 
+/* ---- malformed UTF-8 that is wanted to pass ---- */
+
+void gf_rows_take_any_bytes(gf_rows *r) { r->any_bytes = true; }
+int64_t gf_rows_bad_byte(const gf_rows *r) { return r->bad_byte; }
+
+void gf_rows_watch_line(gf_rows *r, const char *line, size_t size, int64_t offset) {
+    size_t bad = r->any_bytes && r->bad_byte < 0 ? find_invalid(line, size) : size;
+    if (bad < size) r->bad_byte = offset + (int64_t)bad;
+}
+
+/* Formats made of lines have watched them; what they saw counts if it is in a wanted field. */
+static void find_bad_byte(gf_rows *r, const gf_cell *cells) {
+    int64_t seen = r->bad_byte;
+    r->bad_byte = -1;
+    for (int64_t i = 0; r->bad_byte < 0 && i < r->n_fields; i++) {
+        size_t size = cells[i].kind == GF_CELL_STRING ? cells[i].size : 0;
+        size_t bad = find_invalid(cells[i].text, size);
+        if (bad < size) r->bad_byte = seen >= 0 ? seen : (int64_t)bad;
+    }
+}
+
 int gf_rows_next(gf_rows *r, gf_cell *cells, gf_err *e) {
-    int got = r->format->next(r, cells, e);
+    int got;
+    r->bad_byte = -1;
+    got = r->format->next(r, cells, e);
+    if (got == 1 && r->any_bytes) find_bad_byte(r, cells);
     return got == 1 && !check_cells(r, cells, e) ? -1 : got;
 }
 

@@ -60,6 +60,11 @@ gf_rows *gf_rows_from_texts(const char *const *texts, int64_t count, gf_err *e);
 int gf_rows_next(gf_rows *r, gf_cell *cells, gf_err *e);
 /* Of the row last read, from 1: its line, the first of them for CSV; for HDF5 the row's number. */
 int64_t gf_rows_line(const gf_rows *r);
+/* From now on a wanted field may hold any bytes; data/unicode reads what is malformed. */
+void gf_rows_take_any_bytes(gf_rows *r);
+/* After that, of the row last read: where its first malformed UTF-8 is, as an offset from 0 in the
+ * file, for HDF5 in the field. -1: the wanted fields have none. */
+int64_t gf_rows_bad_byte(const gf_rows *r);
 /* The file as messages name it: its path, "standard input" or "command line". */
 const char *gf_rows_path(const gf_rows *r);
 void gf_rows_close(gf_rows *r);

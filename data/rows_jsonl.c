@@ -52,6 +52,7 @@ static int read_row(gf_rows *r, gf_err *e) {
     while ((got = gf_lines_next(&j->lines, &line, &size, e)) == 1) {
         if (is_blank(line, size)) continue;
         r->line = j->lines.number;
+        gf_rows_watch_line(r, line, size, j->lines.offset);
         return parse_row(r, line, gf_lines_trim(line, size), e) ? 1 : -1;
     }
     return got;
