@@ -34,7 +34,7 @@ struct gf_rows {
     int64_t line;
     bool any_bytes;   /* malformed UTF-8 is delivered, */
     int64_t bad_byte; /* and this is where the row has it, -1 if not */
-    void *state; /* the format's own */
+    void *state;      /* the format's own */
 };
 
 extern const gf_rows_format gf_rows_jsonl, gf_rows_csv, gf_rows_tsv, gf_rows_text, gf_rows_hdf5;
