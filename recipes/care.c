@@ -64,8 +64,9 @@ static bool grow_split(gf_split *s, int64_t n_tasks, gf_err *e) {
     return true;
 }
 
-/* A label that is no string is for training to refuse. */
-static bool take_label(gf_labels *l, const gf_cell *cell, int32_t *label, gf_err *e) {
+/* A label that is no string is for training to refuse, and cannot be written. */
+static bool take_label(gf_care *c, gf_labels *l, const gf_cell *cell, int32_t *label, gf_err *e) {
+    c->odd_labels += cell->kind == GF_CELL_NUMBER || cell->kind == GF_CELL_OTHER;
     *label = cell->kind == GF_CELL_MISSING ? GF_LABEL_MISSING : GF_LABEL_NULL;
     if (cell->kind != GF_CELL_STRING) return true;
     if (!gf_labels_add(l, cell->text, cell->size, e)) return false;
@@ -83,7 +84,7 @@ static bool take_row(gf_care *c, gf_split *s, const gf_rows *rows, const gf_cell
         !gf_text_add_bytes(&s->bytes, cells[0].text, row.size, e))
         return false;
     for (int64_t t = 0; t < c->recipe->n_tasks; t++)
-        if (!take_label(&c->labels[t], &cells[t + 1], &s->label[t][s->rows], e)) {
+        if (!take_label(c, &c->labels[t], &cells[t + 1], &s->label[t][s->rows], e)) {
             gf_err_prefix(e, "%s:%lld", gf_rows_path(rows), (long long)row.line);
             return false;
         }
@@ -284,10 +285,10 @@ static bool same_labels(const gf_care *c, const gf_care_key *a, const gf_care_ke
     return true;
 }
 
-bool gf_care_is_repeat(const gf_care *c, const gf_care_key *keys, int64_t first, int64_t i) {
+int64_t gf_care_find_repeat(const gf_care *c, const gf_care_key *keys, int64_t first, int64_t i) {
     for (int64_t k = first; k < i; k++)
-        if (same_labels(c, &keys[k], &keys[i])) return true;
-    return false;
+        if (same_labels(c, &keys[k], &keys[i])) return k;
+    return -1;
 }
 
 /* The rows of an equal text, in the order of splits. */
@@ -299,7 +300,7 @@ static void mark_group(gf_care *c, const gf_care_key *keys, int64_t n, bool fold
                        folded ? GF_DROP_NEAR_CONFLICT : GF_DROP_CONFLICT);
         for (int64_t i = first; !folded && i < end; i++) {
             if (end < n) drop(c, &keys[i], GF_DROP_SHARED);
-            if (gf_care_is_repeat(c, keys, first, i)) drop(c, &keys[i], GF_DROP_REPEAT);
+            if (gf_care_find_repeat(c, keys, first, i) >= 0) drop(c, &keys[i], GF_DROP_REPEAT);
         }
     }
 }
@@ -387,7 +388,11 @@ static bool check_target(const gf_split *s, const char *path, bool force, gf_err
 
 bool gf_care_write(const gf_care *c, const char *folder, bool force, gf_err *e) {
     char *paths[GF_SPLITS] = {0};
-    bool ok = true;
+    bool ok = c->odd_labels == 0 ||
+              gf_fail(e, GF_E_INVALID,
+                      "%s: %lld labels of the recipe's files are no strings, and cleaning would "
+                      "lose them; see graft check",
+                      c->recipe->path, (long long)c->odd_labels);
     for (int i = 0; ok && i < GF_SPLITS; i++) {
         const gf_split *s = &c->split[i];
         char *name = s->path ? gf_format(e, "%s.jsonl", s->name) : NULL;

@@ -65,6 +65,7 @@ typedef struct gf_care {
     gf_labels *labels;       /* [n_tasks] those listed, in their order, then those found */
     gf_split split[GF_SPLITS];
     int64_t rows, bad_rows; /* of all splits; with malformed UTF-8 */
+    int64_t odd_labels;     /* neither string nor null */
 } gf_care;
 
 /* c must be zeroed; free it also after a failure. */
@@ -83,8 +84,8 @@ gf_care_key *gf_care_sort(const gf_care *c, bool folded, gf_err *e);
 /* The end of the group that begins at keys[first]. */
 int64_t gf_care_group_end(const gf_care *c, const gf_care_key *keys, int64_t first);
 
-/* Whether keys[i] has the labels of one of keys[first .. i), all of one split and text. */
-bool gf_care_is_repeat(const gf_care *c, const gf_care_key *keys, int64_t first, int64_t i);
+/* The first of keys[first .. i), all of one split and text, with the labels of keys[i]; -1. */
+int64_t gf_care_find_repeat(const gf_care *c, const gf_care_key *keys, int64_t first, int64_t i);
 
 /* What cleaning did. */
 typedef struct gf_cleaning {
@@ -99,7 +100,7 @@ bool gf_care_mend(gf_care *c, gf_cleaning *done, gf_err *e);
 bool gf_care_mark(gf_care *c, const gf_tokenizer *t, gf_cleaning *done, gf_err *e);
 /* Writes FOLDER/train.jsonl, dev.jsonl, test.jsonl, as many as there are splits: the text and the
  * tasks' labels of the rows that are kept. An existing file is GF_E_IO without `force`, a split
- * without a row GF_E_INVALID, and then nothing is written. */
+ * without a row or labels that are no strings GF_E_INVALID, and then nothing is written. */
 bool gf_care_write(const gf_care *c, const char *folder, bool force, gf_err *e);
 
 #endif

@@ -17,7 +17,14 @@ bool gf_check_place(gf_finding *f, const gf_split *s, int64_t row, gf_err *e) {
     return gf_finding_place(f, e, "%s:%lld", s->shown, (long long)s->row[row].line);
 }
 
+bool gf_check_say_rows(gf_finding *f, const char *what, const gf_split *s, gf_err *e) {
+    return gf_text_add(&f->what, e, "%s in %lld %s of %s (%.1f %%)", what, (long long)f->count,
+                       f->count == 1 ? "row" : "rows", s->name,
+                       gf_check_percent(f->count, s->rows));
+}
+
 bool gf_check_by_cleaning(gf_checking *c, gf_finding *f, gf_err *e) {
+    c->cleaning_helps = true;
     return gf_text_add(&f->fix, e, "%s", c->fix_command);
 }
 
@@ -64,8 +71,8 @@ static bool finish(gf_checking *c, gf_err *e) {
                        : n == 1 ? "1 problem, marked with !\n"
                                 : "%lld problems, marked with !\n",
                        (long long)n) &&
-           (!c->findings.count ||
-            gf_text_add(out, e, "to write cleaned splits: %s\n", c->fix_command)) &&
+           (!c->cleaning_helps ||
+            gf_text_add(out, e, "write cleaned splits with: %s\n", c->fix_command)) &&
            gf_json_number(c->out->json, "problems", (double)n, e) &&
            gf_findings_to_json(&c->findings, c->out->json, e);
 }

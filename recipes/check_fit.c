@@ -63,8 +63,7 @@ static bool find_unlabelled(gf_checking *c, const gf_split *s, lengths *l, gf_er
     if (!ok || !f) return ok;
     f->count = l->unlabelled;
     f->split = s->name;
-    return gf_text_add(&f->what, e, "%lld rows of %s (%.1f %%) have no label of any task: no use",
-                       (long long)f->count, s->name, gf_check_percent(f->count, s->rows));
+    return gf_check_say_rows(f, "no label of any task", s, e);
 }
 
 /* Cutting 5 % of the texts is usual, a fifth of them is a loss. */
@@ -76,10 +75,10 @@ static bool find_cut(gf_checking *c, const gf_split *s, const lengths *l, gf_err
     f = gf_findings_add(&c->findings, "truncated_texts", l->cut * 5 > l->rows, l->cut, e);
     if (!f) return false;
     f->split = s->name;
-    return gf_text_add(&f->what, e,
-                       "%lld rows of %s (%.1f %%) are cut at %lld tokens; %lld would cut 5 %% of "
-                       "them, %lld 1 %%; the base has %lld positions",
-                       (long long)l->cut, s->name, gf_check_percent(l->cut, l->rows),
+    return gf_check_say_rows(f, "more tokens than max_length", s, e) &&
+           gf_text_add(&f->what, e,
+                       ", %lld: the rest is cut off; %lld would cut 5 %% of the rows, %lld 1 %% "
+                       "(the base has %lld positions)",
                        (long long)c->max_length, (long long)five, (long long)one,
                        (long long)c->positions) &&
            (wanted <= c->max_length ||

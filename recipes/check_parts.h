@@ -13,6 +13,7 @@ typedef struct gf_checking {
     const gf_tokenizer *tokenizer;
     int64_t max_length, positions;
     const char *fix_command;
+    bool cleaning_helps; /* with some finding */
     gf_findings findings;
     gf_check *out;
 } gf_checking;
@@ -20,6 +21,8 @@ typedef struct gf_checking {
 double gf_check_percent(int64_t part, int64_t whole);
 /* A row as a place of a finding. */
 bool gf_check_place(gf_finding *f, const gf_split *s, int64_t row, gf_err *e);
+/* "WHAT in 12 rows of train (0.1 %)" */
+bool gf_check_say_rows(gf_finding *f, const char *what, const gf_split *s, gf_err *e);
 /* The finding's fix is cleaning. */
 bool gf_check_by_cleaning(gf_checking *c, gf_finding *f, gf_err *e);
 

@@ -3,6 +3,7 @@
 
 #include "core/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- single texts ---- */
@@ -73,11 +74,10 @@ static bool look_at_emptiness(gf_checking *c, kinds *k, const gf_split *s, int64
             gf_check_place(f, s, i, e));
 }
 
-static bool tell(gf_checking *c, gf_finding *f, const gf_split *s, const char *what, bool cleaning,
-                 gf_err *e) {
+static bool tell(gf_checking *c, gf_finding *f, const gf_split *s, const char *what,
+                 const char *more, bool cleaning, gf_err *e) {
     if (!f) return true;
-    return gf_text_add(&f->what, e, "%lld rows of %s (%.1f %%) %s", (long long)f->count, s->name,
-                       gf_check_percent(f->count, s->rows), what) &&
+    return gf_check_say_rows(f, what, s, e) && gf_text_add(&f->what, e, "%s", more) &&
            (!cleaning || gf_check_by_cleaning(c, f, e));
 }
 
@@ -89,21 +89,18 @@ static bool look_at_split(gf_checking *c, const gf_split *s, gf_err *e) {
         ok = look_at_damage(c, &k, s, i, e) && look_at_emptiness(c, &k, s, i, &ids, e);
     gf_free(ids.id);
     return ok &&
-           tell(c, k.invalid, s,
-                "hold invalid UTF-8, which training refuses (line, offset in the file from 0)",
-                true, e) &&
-           tell(c, k.doubled, s, "were encoded twice: UTF-8 read as Windows-1252", true, e) &&
-           tell(c, k.controls, s, "hold control characters", true, e) &&
-           tell(c, k.lost, s,
-                "hold U+FFFD: characters lost earlier; make the file anew from its source", false,
+           tell(c, k.invalid, s, "invalid UTF-8",
+                ", which training refuses (byte: offset in the file, from 0)", true, e) &&
+           tell(c, k.doubled, s, "double-encoded text", ": UTF-8 was read as Windows-1252", true,
                 e) &&
-           tell(c, k.markup, s,
-                "hold HTML tags or entities; take them out where the file is made, and wherever "
-                "the model will be used, or leave them in both",
-                false, e) &&
-           tell(c, k.blank, s, "have a text that is empty, white space or punctuation only", true,
+           tell(c, k.controls, s, "control characters", "", true, e) &&
+           tell(c, k.lost, s, "U+FFFD, characters lost earlier,",
+                "; make the file anew from its source", false, e) &&
+           tell(c, k.markup, s, "HTML tags or entities",
+                "; take them out where the file is made, and where the model will be used", false,
                 e) &&
-           tell(c, k.short_text, s, "have a text of fewer than 2 word pieces", true, e);
+           tell(c, k.blank, s, "an empty text, or only white space or punctuation,", "", true, e) &&
+           tell(c, k.short_text, s, "a text of one word piece", "", true, e);
 }
 
 bool gf_check_texts(gf_checking *c, gf_err *e) {
@@ -157,9 +154,10 @@ static bool look_within(gf_checking *c, equals *q, const gf_care_key *keys, int6
                                 folded ? "conflicting_labels_folded" : "conflicting_labels", true,
                                 s, e)) &&
                  place_pair(f, s, keys[rival].row, s, keys[i].row, e);
-        if (ok && !folded && gf_care_is_repeat(c->care, keys, 0, i))
+        rival = folded ? -1 : gf_care_find_repeat(c->care, keys, 0, i);
+        if (ok && rival >= 0)
             ok = (f = count_row(c, &q->repeat[split], "repeated_rows", false, s, e)) &&
-                 place_pair(f, s, keys[0].row, s, keys[i].row, e);
+                 place_pair(f, s, keys[rival].row, s, keys[i].row, e);
     }
     return ok;
 }
@@ -207,51 +205,73 @@ static bool look_at_group(gf_checking *c, equals *q, const gf_care_key *keys, in
     return ok;
 }
 
+/* A group of equal texts by its first row, so that places come in the files' order. */
+typedef struct group {
+    const gf_care_key *keys;
+    int64_t count;
+} group;
+
+static int by_first_row(const void *a, const void *b) {
+    const gf_care_key *x = ((const group *)a)->keys, *y = ((const group *)b)->keys;
+    if (x->split != y->split) return x->split < y->split ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
 static bool look_at_groups(gf_checking *c, equals *q, bool folded, gf_err *e) {
     gf_care_key *keys = gf_care_sort(c->care, folded, e);
+    group *groups = NULL;
+    int64_t n = 0, capacity = 0;
     bool ok = keys != NULL;
     for (int64_t first = 0, end; ok && first < c->care->rows; first = end) {
         end = gf_care_group_end(c->care, keys, first);
-        if (end - first > 1) ok = look_at_group(c, q, keys + first, end - first, folded, e);
+        if (end - first < 2) continue;
+        ok = gf_grow(&groups, n, &capacity, sizeof *groups, e);
+        if (ok) groups[n++] = (group){keys + first, end - first};
     }
+    if (ok && n) qsort(groups, (size_t)n, sizeof *groups, by_first_row);
+    for (int64_t i = 0; ok && i < n; i++)
+        ok = look_at_group(c, q, groups[i].keys, groups[i].count, folded, e);
+    gf_free(groups);
     gf_free(keys);
     return ok;
 }
 
-static bool tell_pairs(gf_checking *c, equals *q, bool folded, gf_err *e) {
-    const char *but = folded ? " but for white space and case" : "";
-    bool ok = true;
-    for (int a = 0; ok && a < GF_SPLITS; a++) {
-        const char *name = c->care->split[a].name;
-        gf_finding *f = q->conflict[folded][a];
-        if (f)
-            ok = gf_text_add(&f->what, e,
-                             "%lld rows of %s have another label than an earlier row whose text is "
-                             "equal%s; cleaning drops both, unless you correct one",
-                             (long long)f->count, name, but) &&
-                 gf_check_by_cleaning(c, f, e);
-        for (int b = a + 1; ok && b < GF_SPLITS; b++)
-            if ((f = q->shared[folded][a][b]))
-                ok = gf_text_add(&f->what, e, "%lld texts of %s stand in %s, too%s%s",
-                                 (long long)f->count, c->care->split[b].name, name,
-                                 folded ? ", equal" : "",
-                                 folded ? " but for white space and case; are they the same?"
-                                        : ": what was learnt by heart counts as known") &&
-                     (folded || gf_check_by_cleaning(c, f, e));
-    }
-    return ok;
+static bool tell_conflict(gf_checking *c, gf_finding *f, const gf_split *s, bool folded,
+                          gf_err *e) {
+    return !f ||
+           (gf_check_say_rows(f, "another label than an earlier row", s, e) &&
+            gf_text_add(&f->what, e, " with an equal text%s; correct one, or cleaning drops both",
+                        folded ? " but for white space and case" : "") &&
+            gf_check_by_cleaning(c, f, e));
+}
+
+static bool tell_shared(gf_checking *c, gf_finding *f, const gf_split *s, const char *other,
+                        bool folded, gf_err *e) {
+    if (!f) return true;
+    if (folded)
+        return gf_check_say_rows(f, "a text", s, e) &&
+               gf_text_add(&f->what, e, " that stands in %s but for white space and case", other);
+    return gf_check_say_rows(f, "a text", s, e) &&
+           gf_text_add(&f->what, e, " that stands in %s, too: %s is no test of it", other,
+                       s->name) &&
+           gf_check_by_cleaning(c, f, e);
 }
 
 static bool tell_equals(gf_checking *c, equals *q, gf_err *e) {
-    bool ok = tell_pairs(c, q, false, e) && tell_pairs(c, q, true, e);
-    for (int a = 0; ok && a < GF_SPLITS; a++) {
-        gf_finding *f = q->repeat[a];
-        if (f)
-            ok =
-                gf_text_add(&f->what, e, "%lld rows of %s repeat text and labels of an earlier row",
-                            (long long)f->count, c->care->split[a].name) &&
-                gf_check_by_cleaning(c, f, e);
-    }
+    bool ok = true;
+    for (int folded = 0; folded < 2; folded++)
+        for (int a = 0; ok && a < GF_SPLITS; a++) {
+            const gf_split *s = &c->care->split[a];
+            ok = tell_conflict(c, q->conflict[folded][a], s, folded, e);
+            for (int b = a + 1; ok && b < GF_SPLITS; b++)
+                ok =
+                    tell_shared(c, q->shared[folded][a][b], &c->care->split[b], s->name, folded, e);
+        }
+    for (int a = 0; ok && a < GF_SPLITS; a++)
+        if (q->repeat[a])
+            ok = gf_check_say_rows(q->repeat[a], "text and labels of an earlier row",
+                                   &c->care->split[a], e) &&
+                 gf_check_by_cleaning(c, q->repeat[a], e);
     return ok;
 }
 

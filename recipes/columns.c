@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { KEY_ROWS = 1000, MOST_COLUMNS = 256 };
 
@@ -84,6 +85,7 @@ static bool add_string(gf_column *c, const char *text, size_t size, gf_err *e) {
     c->chars += (double)chars;
     c->spaced += memchr(text, ' ', size) != NULL;
     c->numeric += is_number(text, size);
+    c->whole += strspn(text, "0123456789") >= size;
     return true;
 }
 
@@ -110,6 +112,22 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* "id", "row_id", "itemId" and the like. */
+static bool is_named_id(const char *name) {
+    size_t n = strlen(name);
+    return strcasecmp(name, "id") == 0 || strcasecmp(name, "index") == 0 ||
+           (n > 3 && (strcmp(name + n - 3, "_id") == 0 || strcmp(name + n - 2, "Id") == 0 ||
+                      strcmp(name + n - 2, "ID") == 0));
+}
+
+/* Two numbers in a file without types are classes. Whole ones, another in each row, number rows. */
+static gf_column_role role_of_numbers(const gf_column *c) {
+    if (is_named_id(c->name)) return GF_COLUMN_IDS;
+    if (c->numbers > 0) return GF_COLUMN_NUMBER;
+    if (c->distinct == c->strings && c->whole == c->strings && c->strings > 2) return GF_COLUMN_IDS;
+    return c->distinct == 2 ? GF_COLUMN_LABEL : GF_COLUMN_NUMBER;
+}
+
 static void finish(gf_column *c) {
     if (c->strings) qsort(c->hash, (size_t)c->strings, sizeof *c->hash, by_value);
     for (int64_t i = 0; i < c->strings; i++) c->distinct += i == 0 || c->hash[i] != c->hash[i - 1];
@@ -118,8 +136,8 @@ static void finish(gf_column *c) {
     c->hash = NULL;
     if (c->others || c->strings + c->numbers == 0)
         c->role = GF_COLUMN_OTHER;
-    else if (c->numbers + c->numeric == c->numbers + c->strings)
-        c->role = c->numbers == 0 && c->distinct == 2 ? GF_COLUMN_LABEL : GF_COLUMN_NUMBER;
+    else if (c->numeric == c->strings)
+        c->role = role_of_numbers(c);
     else if (c->numbers)
         c->role = GF_COLUMN_OTHER;
     else if (c->distinct == 1)
@@ -185,9 +203,7 @@ int64_t gf_columns_find_text(const gf_columns *c) {
     for (int64_t i = 0; i < c->count; i++) {
         const gf_column *x = &c->list[i];
         if (score(c, x) <= 0 || !(is_various(x) || strcmp(x->name, "text") == 0)) continue;
-        if (x->role == GF_COLUMN_IDS && x->spaced == 0 && strstr(x->name, "id") &&
-            strcmp(x->name, "text") != 0)
-            continue;
+        if (x->role == GF_COLUMN_IDS && x->spaced == 0 && is_named_id(x->name)) continue;
         if (best < 0 || score(c, x) > score(c, &c->list[best])) best = i;
     }
     return best;

@@ -30,8 +30,8 @@ typedef enum gf_column_role {
 typedef struct gf_column {
     char *name;
     int64_t strings, numbers, missing, others; /* rows by kind of cell; empty is missing */
-    int64_t numeric;                           /* strings that read as numbers */
-    int64_t spaced;                            /* strings with a blank in them */
+    int64_t numeric, whole; /* strings that read as numbers, as whole ones without a sign */
+    int64_t spaced;         /* strings with a blank in them */
     double mean_chars;
     int64_t distinct; /* different strings */
     gf_column_role role;

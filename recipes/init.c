@@ -100,7 +100,7 @@ static bool add_task(plan *p, const char *field, gf_err *e) {
 }
 
 static const char *why_not(const gf_column *c) {
-    if (c->role == GF_COLUMN_NUMBER) return "numbers; see the regression in the recipe's comment";
+    if (c->role == GF_COLUMN_NUMBER) return "numbers, for a regression";
     if (c->role == GF_COLUMN_IDS) return "another string in every row, as an id";
     if (c->role == GF_COLUMN_TOO_MANY) return "too many different strings for classes";
     if (c->role == GF_COLUMN_CONSTANT) return "one string only";

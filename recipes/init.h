@@ -7,10 +7,10 @@
  *     gf_text_free(&recipe);
  *
  * It finds the text and label columns (recipes/columns.h), the classes, listed up to 50; the
- * max_length that 95 % of the texts keep to, as a multiple of 8; dev and test files beside the data,
- * called like it with "dev", "valid", "validation" or "test" in place of "train", or just that,
- * with the same ending. Where neither is there, the recipe splits the data. Classes of which one
- * has over ten times the rows of another are weighed. What was found goes to the log. */
+ * max_length that 95 % of the texts keep to, as a multiple of 8; dev and test files beside the
+ * data, called like it with "dev", "valid", "validation", "val" or "test" in place of "train", or
+ * just that, with the same ending. Where there is no dev, the recipe splits the data. Classes of
+ * which one has over ten times the rows of another are weighed. What was found goes to the log. */
 #ifndef GF_RECIPES_INIT_H
 #define GF_RECIPES_INIT_H
 

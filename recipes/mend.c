@@ -58,11 +58,17 @@ static int32_t spelt(const sequence *s) {
     return gf_unicode_decode(s->bytes, (size_t)s->size, &at);
 }
 
+/* What Windows-1252 reads some bytes as, beyond the blocks below: a second layer has these. */
+static bool is_second_layer(int32_t c) {
+    return c == 0x81 || c == 0x8D || c == 0x8F || c == 0x90 || c == 0x9D || c == 0x192 ||
+           c == 0x2C6 || c == 0x2DC;
+}
+
 /* Letters with accents, punctuation and signs, Vietnamese, emoji, the byte order mark, U+FFFD. */
 static bool is_likely(const sequence *s) {
     int32_t c = spelt(s);
     return (c >= 0xA0 && c < 0x180) || (c >= 0x1E00 && c < 0x1F00) || (c >= 0x2000 && c < 0x2C00) ||
-           c == 0xFEFF || c == 0xFFFD || (c >= 0x1F000 && c < 0x20000);
+           c == 0xFEFF || c == 0xFFFD || (c >= 0x1F000 && c < 0x20000) || is_second_layer(c);
 }
 
 /* What may be of one script: its lead byte, or the first of two. */
@@ -83,13 +89,13 @@ static bool is_proof(const sequence *s, const char *text, size_t size, int32_t b
     size_t at = s->end;
     int32_t next = at < size ? gf_unicode_decode(text, size, &at) : ' ';
     bool free = before != GF_UNICODE_BAD && !is_letter(before);
-    if (!is_likely(s)) return false;
+    if (!is_likely(s) || is_second_layer(spelt(s))) return false;
     if (lead == 0xC5 && (second == 0xB1 || second == 0xB7)) /* "1.54 Å±0.02" */
         return is_letter(before);
     if (has_strong_sign(s)) return true;
     if (lead == 0xC2 && second == 0xA0) return free;
-    return s->size == 2 && is_letter(next) &&
-           (free || second == 0x91 || second == 0x93 || second == 0x94);
+    return s->size == 2 && is_letter(next) && /* "\u00c3\u2013sterreich", "c\u00c5\u201cur" */
+           ((lead == 0xC3 && free) || second == 0x91 || second == 0x93 || second == 0x94);
 }
 
 /* ---- a row of characters above U+007F ---- */
@@ -295,24 +301,37 @@ static bool drop_controls(gf_text *out, const char *text, size_t size, gf_err *e
     return ok;
 }
 
-/* Each round makes the text shorter or finds nothing: decoding may bring forth another layer. */
-bool gf_text_mend(gf_text *out, const char *text, size_t size, gf_err *e) {
-    gf_text now = {0}, decoded = {0};
+/* Decodes layer after layer: each makes the text shorter. */
+static bool decode_all(gf_text *t, gf_err *e) {
     int script;
-    bool ok = gf_text_add_bytes(&now, text, size, e);
+    bool ok = true;
+    for (int64_t count = 1; ok && count > 0 && find_proof(t->data, t->length, &script);) {
+        gf_text decoded = {0};
+        count = decode(&decoded, t->data, t->length, script, e);
+        ok = count >= 0;
+        if (count > 0) {
+            gf_text_free(t);
+            *t = decoded;
+        } else
+            gf_text_free(&decoded);
+    }
+    return ok;
+}
+
+/* Once more where taking out controls brought damage together. */
+bool gf_text_mend(gf_text *out, const char *text, size_t size, gf_err *e) {
+    gf_text now = {0};
     gf_damage d = gf_damage_of(text, size);
+    bool ok = gf_text_add_bytes(&now, text, size, e);
     while (ok && gf_damage_is_mendable(&d)) {
-        decoded.length = 0;
-        if (find_proof(now.data, now.length, &script))
-            ok = decode(&decoded, now.data, now.length, script, e) >= 0;
-        else
-            ok = gf_text_add_bytes(&decoded, now.data, now.length, e);
-        now.length = 0;
-        ok = ok && drop_controls(&now, decoded.data, decoded.length, e);
+        gf_text clean = {0};
+        ok = decode_all(&now, e) && gf_text_add_bytes(&clean, "", 0, e) &&
+             drop_controls(&clean, now.data, now.length, e);
+        gf_text_free(&now);
+        now = clean;
         if (ok) d = gf_damage_of(now.data, now.length);
     }
     ok = ok && gf_text_add_bytes(out, now.data, now.length, e);
     gf_text_free(&now);
-    gf_text_free(&decoded);
     return ok;
 }
