@@ -64,14 +64,19 @@ static bool grow_split(gf_split *s, int64_t n_tasks, gf_err *e) {
     return true;
 }
 
-/* A label that is no string is for training to refuse, and cannot be written. */
+/* A label that is no string is for training to refuse, and cannot be written. Malformed UTF-8 in
+ * one becomes U+FFFD here. */
 static bool take_label(gf_care *c, gf_labels *l, const gf_cell *cell, int32_t *label, gf_err *e) {
+    gf_text name = {0};
+    bool ok;
     c->odd_labels += cell->kind == GF_CELL_NUMBER || cell->kind == GF_CELL_OTHER;
     *label = cell->kind == GF_CELL_MISSING ? GF_LABEL_MISSING : GF_LABEL_NULL;
     if (cell->kind != GF_CELL_STRING) return true;
-    if (!gf_labels_add(l, cell->text, cell->size, e)) return false;
-    *label = gf_labels_find(l, cell->text, cell->size);
-    return true;
+    ok = gf_text_add_valid(&name, cell->text, cell->size, e) &&
+         gf_labels_add(l, name.data, name.length, e);
+    if (ok) *label = gf_labels_find(l, name.data, name.length);
+    gf_text_free(&name);
+    return ok;
 }
 
 static bool take_row(gf_care *c, gf_split *s, const gf_rows *rows, const gf_cell *cells,
@@ -325,21 +330,10 @@ bool gf_care_mark(gf_care *c, const gf_tokenizer *t, gf_cleaning *done, gf_err *
 
 /* ---- writing ---- */
 
-/* In quotes, malformed UTF-8 as U+FFFD. */
 static bool add_string(gf_text *out, const char *prefix, const char *text, gf_err *e) {
-    gf_text valid = {0};
-    size_t size = strlen(text);
-    char *quoted = NULL;
-    bool ok = gf_text_add_bytes(&valid, "", 0, e);
-    for (size_t at = 0; ok && at < size;) {
-        char bytes[GF_UNICODE_MOST_BYTES];
-        size_t n = gf_unicode_encode(gf_unicode_decode(text, size, &at), bytes);
-        ok = gf_text_add_bytes(&valid, bytes, n, e);
-    }
-    ok = ok && (quoted = gf_json_quote(prefix, valid.data, e)) &&
-         gf_text_add_bytes(out, quoted, strlen(quoted), e);
+    char *quoted = gf_json_quote(prefix, text, e);
+    bool ok = quoted && gf_text_add_bytes(out, quoted, strlen(quoted), e);
     gf_free(quoted);
-    gf_text_free(&valid);
     return ok;
 }
 

@@ -60,21 +60,34 @@ static void sort_findings(gf_findings *f) {
     }
 }
 
+/* Class names and words come from files; a terminal shall not obey them. */
+static void disarm(gf_text *t) {
+    for (size_t i = 0; i < t->length; i++) {
+        unsigned char c = (unsigned char)t->data[i], next = (unsigned char)t->data[i + 1];
+        bool c1 = c == 0xC2 && next >= 0x80 && next < 0xA0;
+        if ((c < 0x20 && c != '\n') || c == 0x7F || c1) t->data[i] = '?';
+        if (c1) t->data[++i] = '?';
+    }
+}
+
 static bool finish(gf_checking *c, gf_err *e) {
     gf_text *out = &c->out->text;
     int64_t n = c->findings.problems;
+    bool ok;
     c->out->problems = n;
     sort_findings(&c->findings);
-    return gf_findings_print(&c->findings, out, e) &&
-           gf_text_add(out, e,
-                       n == 0   ? "no problems found\n"
-                       : n == 1 ? "1 problem, marked with !\n"
-                                : "%lld problems, marked with !\n",
-                       (long long)n) &&
-           (!c->cleaning_helps ||
-            gf_text_add(out, e, "write cleaned splits with: %s\n", c->fix_command)) &&
-           gf_json_number(c->out->json, "problems", (double)n, e) &&
-           gf_findings_to_json(&c->findings, c->out->json, e);
+    ok = gf_findings_print(&c->findings, out, e) &&
+         gf_text_add(out, e,
+                     n == 0   ? "no problems found\n"
+                     : n == 1 ? "1 problem, marked with !\n"
+                              : "%lld problems, marked with !\n",
+                     (long long)n) &&
+         (!c->cleaning_helps ||
+          gf_text_add(out, e, "write cleaned splits with: %s\n", c->fix_command)) &&
+         gf_json_number(c->out->json, "problems", (double)n, e) &&
+         gf_findings_to_json(&c->findings, c->out->json, e);
+    if (ok) disarm(out);
+    return ok;
 }
 
 static bool look(gf_checking *c, const gf_model *m, gf_err *e) {

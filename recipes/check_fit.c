@@ -268,22 +268,24 @@ static bool list_broken(const gf_checking *c, const words *w, cJSON *list, gf_te
     bool ok = gf_text_add(line, e, n ? "broken most often:" : "");
     for (int64_t i = 0; ok && i < n; i++) {
         cJSON *j = gf_json_object(list, NULL, e), *pieces = NULL;
-        char *name = gf_strndup(w->bytes.data + best[i]->start, (size_t)best[i]->size, e);
+        gf_text name = {0};
         gf_encoding encoding = {0};
         gf_ids ids = {0};
-        ok = j && name && gf_json_string(j, "word", name, e) &&
+        ok = j &&
+             gf_text_add_valid(&name, w->bytes.data + best[i]->start, (size_t)best[i]->size, e) &&
+             gf_json_string(j, "word", name.data, e) &&
              gf_json_number(j, "count", (double)best[i]->count, e) &&
              (pieces = gf_json_array(j, "pieces", e)) &&
-             gf_tokenizer_encode(c->tokenizer, name, (size_t)best[i]->size, INT32_MAX, &ids,
-                                 &encoding, e) &&
-             gf_text_add(line, e, "%s %s (%lld x %d)", i ? "," : "", name,
+             gf_tokenizer_encode(c->tokenizer, name.data, name.length, INT32_MAX, &ids, &encoding,
+                                 e) &&
+             gf_text_add(line, e, "%s %s (%lld x %d)", i ? "," : "", name.data,
                          (long long)best[i]->count, (int)best[i]->pieces);
         for (int64_t k = 1; ok && k < ids.count - 1; k++) {
             const char *token = gf_tokenizer_token(c->tokenizer, ids.id[k]);
             ok = gf_json_string(pieces, NULL, token ? token : "", e) != NULL;
         }
         gf_free(ids.id);
-        gf_free(name);
+        gf_text_free(&name);
     }
     return ok;
 }

@@ -335,3 +335,13 @@ bool gf_text_mend(gf_text *out, const char *text, size_t size, gf_err *e) {
     gf_text_free(&now);
     return ok;
 }
+
+bool gf_text_add_valid(gf_text *out, const char *text, size_t size, gf_err *e) {
+    bool ok = gf_text_add_bytes(out, "", 0, e);
+    for (size_t at = 0; ok && at < size;) {
+        char bytes[GF_UNICODE_MOST_BYTES];
+        size_t n = gf_unicode_encode(gf_unicode_decode(text, size, &at), bytes);
+        ok = gf_text_add_bytes(out, bytes, n, e);
+    }
+    return ok;
+}

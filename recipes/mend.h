@@ -36,4 +36,7 @@ bool gf_damage_is_mendable(const gf_damage *d);
  * the result again changes nothing. False when memory is out. */
 bool gf_text_mend(gf_text *out, const char *text, size_t size, gf_err *e);
 
+/* Appends the text with malformed sequences as U+FFFD, and nothing else changed. */
+bool gf_text_add_valid(gf_text *out, const char *text, size_t size, gf_err *e);
+
 #endif
