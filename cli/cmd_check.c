@@ -65,7 +65,7 @@ const gf_command gf_cmd_check = {
         "and the fit of the vocabulary; then findings, with places and a fix: \"!\" marks\n"
         "problems, \"-\" the rest. Equal texts (in two splits, with other labels, again),\n"
         "near-empty and damaged texts, absent, rare and uneven classes, truncation. Exit\n"
-        "status 0, whatever is found; what training refuses is an error (3 or 4).\n"
+        "status 0, whatever is found, unless training would refuse it (3 or 4).\n"
         "\n"
         "  --set a.b=v    override a key; repeatable\n"
         "  --fix FOLDER   write train, dev and test as FOLDER/*.jsonl, cleaned: mends\n"

@@ -106,10 +106,10 @@ static void refuse(gf_check *out, const gf_care *care) {
             const gf_care_row *row = &care->split[i].row[k];
             if (row->bad_byte < 0) continue;
             gf_fail(&out->refused, GF_E_INVALID,
-                    "%s:%lld: invalid UTF-8 at byte %lld of the file, in %lld rows in all; save "
+                    "%s:%lld: invalid UTF-8 at byte %lld of the file, %lld %s in all; save "
                     "the file as UTF-8, or clean it with --fix",
                     care->split[i].path, (long long)row->line, (long long)row->bad_byte,
-                    (long long)care->bad_rows);
+                    (long long)care->bad_rows, care->bad_rows == 1 ? "row" : "rows");
             return;
         }
 }

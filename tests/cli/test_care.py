@@ -19,7 +19,7 @@ def lines_of(rows):
 
 
 class Data(Case):
-    """Files of rows beside the project's recipe; all words but the snowman are in the vocabulary."""
+    """Files of rows beside the project's recipe; the vocabulary lacks the snowman only."""
 
     TASKS = [{"name": "category"}, {"name": "sentiment"}]
 
@@ -125,7 +125,8 @@ class Check(Data):
                             dev=[("this was it", "a", "x"), ("the is IT", "b", "y")])
         self.found(got["conflicting_labels_folded", "train"], True, 1,
                    ["train-check.jsonl:1 = train-check.jsonl:2"])
-        self.assertIn("but for white space and case", got["conflicting_labels_folded", "train"]["what"])
+        self.assertIn("but for white space and case",
+                      got["conflicting_labels_folded", "train"]["what"])
         self.found(got["shared_texts_folded", "dev"], False, 1,
                    ["dev-check.jsonl:2 = train-check.jsonl:1"])
         self.assertFalse({("conflicting_labels", "train"), ("shared_texts", "dev"),
@@ -157,7 +158,8 @@ class Check(Data):
         got = self.findings(train=[
             ("the caf\u00c3\u00a9 is", "a", "x"), ("it\u00e2\u20ac\u2122s the", "b", "y"),
             ("the\x07 is \x1b", "b", "y"), ("the \ufffd is", "b", "y"),
-            ("the<br />is &amp; it", "b", "y"), ("the caf\u00e9 \u00bbSpa\u00df\u201c it\u2019s", "b", "y")])
+            ("the<br />is &amp; it", "b", "y"),
+            ("the caf\u00e9 \u00bbSpa\u00df\u201c it\u2019s", "b", "y")])
         self.found(got["double_encoded", "train"], True, 2,
                    ['train-check.jsonl:1 ("\u00c3\u00a9")',
                     'train-check.jsonl:2 ("\u00e2\u20ac\u2122s")'])
@@ -172,8 +174,8 @@ class Check(Data):
         arguments = self.arguments(train=bad)
         done = graft("check", self.recipe, *arguments)
         self.assertEqual(done.returncode, 3)
-        self.assertRegex(done.stderr, r"^graft: error: .*train-check.jsonl:3: invalid UTF-8 at byte "
-                                      rf"{bad.index(0xe9)} of the file, in 3 rows")
+        self.assertRegex(done.stderr, r"^graft: error: .*train-check.jsonl:3: invalid UTF-8 at "
+                                      rf"byte {bad.index(0xe9)} of the file, 3 rows in all")
         report = json.loads(graft("check", self.recipe, *arguments, "--json").stdout)
         (f,) = [f for f in report["findings"] if f["kind"] == "invalid_utf8"]
         self.found(f, True, 3, [f"train-check.jsonl:3 (byte {bad.index(0xe9)})",
@@ -181,7 +183,8 @@ class Check(Data):
                                 f"train-check.jsonl:7 (byte {bad.rindex(0xc3)})"])
 
     def test_classes(self):
-        train = [(f"the {n} is", "a" if n < 120 else "b", "x" if n < 60 else "y") for n in range(129)]
+        train = [(f"the {n} is", "a" if n < 120 else "b", "x" if n < 60 else "y")
+                 for n in range(129)]
         got = self.findings(train=train, dev=[("the is", "a", "x"), ("it is", "a", "x")],
                             tasks=[{"name": "category", "classes": ["a", "b", "c", "it's"]},
                                    {"name": "sentiment"}])
@@ -275,7 +278,8 @@ class Fix(Data):
                    says="there/train.jsonl: it is there already.*--force")
         (self.folder / "there/train.jsonl").write_text("mine\n")
         (self.folder / "there/dev.jsonl").unlink()
-        self.fails(6, "check", self.recipe, *arguments, "--fix", self.folder / "there", says="force")
+        self.fails(6, "check", self.recipe, *arguments, "--fix", self.folder / "there",
+                   says="--force")
         self.assertFalse((self.folder / "there/dev.jsonl").exists())
         self.fix("there", "--force", train=self.TRAIN, dev=self.DEV)
         self.assertEqual((self.folder / "there/train.jsonl").read_bytes(), before)
