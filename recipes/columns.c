@@ -89,7 +89,8 @@ static bool add_string(gf_column *c, const char *text, size_t size, gf_err *e) {
     return true;
 }
 
-static bool add_row(gf_columns *c, const gf_cell *cells, gf_err *e) {
+/* typed: the format tells an absent cell from an empty one. */
+static bool add_row(gf_columns *c, const gf_cell *cells, bool typed, gf_err *e) {
     bool ok = true;
     c->rows++;
     for (int64_t i = 0; ok && i < c->count; i++) {
@@ -101,8 +102,10 @@ static bool add_row(gf_columns *c, const gf_cell *cells, gf_err *e) {
             column->others++;
         else if (cell->kind == GF_CELL_STRING && cell->size > 0)
             ok = add_string(column, cell->text, cell->size, e);
-        else
+        else {
             column->missing++;
+            column->absent += typed && cell->kind != GF_CELL_STRING;
+        }
     }
     return ok;
 }
@@ -162,7 +165,7 @@ bool gf_columns_read(gf_columns *c, const char *path, gf_err *e) {
     rows = cells ? gf_rows_open(path, fields, c->count + 1, e) : NULL;
     if (rows) gf_rows_take_any_bytes(rows);
     while (rows && (got = gf_rows_next(rows, cells, e)) == 1)
-        if (!add_row(c, cells, e)) {
+        if (!add_row(c, cells, !gf_rows_has_header(path), e)) {
             got = -1;
             break;
         }
@@ -187,7 +190,7 @@ void gf_columns_free(gf_columns *c) {
 
 static double score(const gf_columns *c, const gf_column *x) {
     double various, words;
-    if (x->strings < c->rows || x->numeric * 2 > x->strings) return 0;
+    if (x->absent || x->strings * 5 < c->rows * 4 || x->numeric * 2 > x->strings) return 0;
     various = (double)x->distinct / (double)x->strings;
     words = x->spaced * 5 > x->strings ? 10 : 1;
     return x->mean_chars * various * words * (strcmp(x->name, "text") == 0 ? 4 : 1);

@@ -30,6 +30,7 @@ typedef enum gf_column_role {
 typedef struct gf_column {
     char *name;
     int64_t strings, numbers, missing, others; /* rows by kind of cell; empty is missing */
+    int64_t absent; /* of the missing, those that are no empty strings: no text may be like that */
     int64_t numeric, whole; /* strings that read as numbers, as whole ones without a sign */
     int64_t spaced;         /* strings with a blank in them */
     double mean_chars;
@@ -49,7 +50,8 @@ typedef struct gf_columns {
  */
 bool gf_columns_read(gf_columns *c, const char *path, gf_err *e);
 void gf_columns_free(gf_columns *c);
-/* The column that holds the text: a string in every row, no number; -1 if none is like that. */
+/* The column that holds the text: a string in every row, hardly ever empty, no number; -1 if none
+ * is like that. */
 int64_t gf_columns_find_text(const gf_columns *c);
 /* By name; -1. */
 int64_t gf_columns_find(const gf_columns *c, const char *name);
