@@ -69,9 +69,13 @@ static bool grow_split(gf_split *s, int64_t n_tasks, gf_err *e) {
 static bool take_label(gf_care *c, gf_labels *l, const gf_cell *cell, int32_t *label, gf_err *e) {
     gf_text name = {0};
     bool ok;
-    c->odd_labels += cell->kind == GF_CELL_NUMBER || cell->kind == GF_CELL_OTHER;
-    *label = cell->kind == GF_CELL_MISSING ? GF_LABEL_MISSING : GF_LABEL_NULL;
-    if (cell->kind != GF_CELL_STRING) return true;
+    *label = cell->kind == GF_CELL_MISSING ? GF_LABEL_MISSING
+             : cell->kind == GF_CELL_NULL  ? GF_LABEL_NULL
+                                           : GF_LABEL_OTHER;
+    if (cell->kind != GF_CELL_STRING) {
+        c->odd_labels += *label == GF_LABEL_OTHER;
+        return true;
+    }
     ok = gf_text_add_valid(&name, cell->text, cell->size, e) &&
          gf_labels_add(l, name.data, name.length, e);
     if (ok) *label = gf_labels_find(l, name.data, name.length);
@@ -285,7 +289,7 @@ static void mark_conflicts(gf_care *c, const gf_care_key *keys, int64_t n, gf_dr
 static bool same_labels(const gf_care *c, const gf_care_key *a, const gf_care_key *b) {
     for (int64_t t = 0; t < c->recipe->n_tasks; t++) {
         int32_t x = label_of(c, a, t), y = label_of(c, b, t);
-        if (x != y && (x >= 0 || y >= 0)) return false;
+        if (x == GF_LABEL_OTHER || (x != y && (x >= 0 || y >= 0))) return false;
     }
     return true;
 }

@@ -22,7 +22,8 @@
 #include "recipes/recipe.h"
 
 enum { GF_SPLITS = 3 }; /* train, dev, test */
-enum { GF_LABEL_NULL = -2, GF_LABEL_MISSING = -1 };
+/* In place of a label's number; OTHER is a value that is no string. */
+enum { GF_LABEL_OTHER = -3, GF_LABEL_NULL = -2, GF_LABEL_MISSING = -1 };
 
 /* Why a row is not written; the first that applies. */
 typedef enum gf_drop {

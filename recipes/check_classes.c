@@ -35,12 +35,11 @@ static bool count_labels(const gf_checking *c, tally *t, gf_err *e) {
         const gf_split *split = &c->care->split[s];
         for (int64_t i = 0; i < split->rows; i++) {
             int32_t label = split->label[t->task][i];
-            if (label < 0)
-                t->missing[s]++;
-            else {
+            if (label >= 0) t->count[label * GF_SPLITS + s]++;
+            if (label >= 0 || label == GF_LABEL_OTHER)
                 t->present[s]++;
-                t->count[label * GF_SPLITS + s]++;
-            }
+            else
+                t->missing[s]++;
         }
     }
     return t->count != NULL;

@@ -47,7 +47,7 @@ static bool measure(const gf_checking *c, const gf_split *s, lengths *l, gf_err 
 
 static bool has_label(const gf_checking *c, const gf_split *s, int64_t row) {
     for (int64_t t = 0; t < c->recipe->n_tasks; t++)
-        if (s->label[t][row] >= 0) return true;
+        if (s->label[t][row] >= 0 || s->label[t][row] == GF_LABEL_OTHER) return true;
     return false;
 }
 
