@@ -229,19 +229,22 @@ static bool print_plan(const session *s, gf_err *e) {
     static const char *const states[] = {"to do", "to do anew", "to go on with", "done"};
     const gf_compare *c = &s->compare;
     double all = 0;
-    bool ok = true;
+    bool ok = gf_io_printf(s->a->out, e, "%s:\n", c->output);
     for (int64_t i = 0; ok && i < c->n; i++) {
         double each = 0;
         ok = estimate(s, &c->entries[i], &each, e);
         for (int64_t k = 0; ok && k < c->n_seeds; k++) {
             const gf_compare_run *run = &c->entries[i].runs[k];
-            if (run->state != GF_COMPARE_DONE) all += each;
-            ok = gf_io_printf(s->a->out, e, "%-16s seed %-6llu %-14s about %.1f min  %s\n",
-                              c->entries[i].name, (unsigned long long)run->seed, states[run->state],
-                              each / 60, run->folder);
+            bool done = run->state == GF_COMPARE_DONE;
+            all += done ? 0 : each;
+            ok = gf_io_printf(s->a->out, e, "  %-16s seed %-6llu ", c->entries[i].name,
+                              (unsigned long long)run->seed) &&
+                 (done ? gf_io_printf(s->a->out, e, "done\n")
+                       : gf_io_printf(s->a->out, e, "%-14s about %.1f minutes in all\n",
+                                      states[run->state], each / 60));
         }
     }
-    return ok && gf_io_printf(s->a->out, e, "what is left takes about %.1f minutes\n", all / 60);
+    return ok && gf_io_printf(s->a->out, e, "what is left: at most about %.1f minutes\n", all / 60);
 }
 
 /* ---- the command ---- */
