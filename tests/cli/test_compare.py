@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""graft compare: the figures against Python's own statistics over the runs' files; a comparison that
-was killed or interrupted ends as one that was not, and repeats nothing; the ready recipes; misuse.
+"""graft compare: the figures against Python's own statistics over the runs' files; a comparison
+that was killed or interrupted ends as one that was not, and repeats nothing; the ready recipes;
+misuse.
 
 usage: tests/cli/test_compare.py [-v]          needs build/graft, or the program that $GRAFT names
 """
@@ -220,7 +221,7 @@ class Compare(Case):
         metrics = output / "fast/seed-43/metrics.json"
         metrics.write_text(metrics.read_text().replace("0", "1", 1))
         done = self.compare(output)
-        self.assertRegex(done.stderr, "warning: .*fast/seed-43: 1 of .* damaged; it is trained anew")
+        self.assertRegex(done.stderr, "warning: .*fast/seed-43: 1 of .* damaged; it is trained")
         self.assertEqual(done.stderr.count("done already"), 5)
         self.assertEqual(metrics_of(output / "fast/seed-43"),
                          metrics_of(self.output / "fast/seed-43"))
@@ -233,8 +234,8 @@ class Compare(Case):
         for call in range(2):
             done = graft(*args)
             self.assertEqual(done.returncode, 3, done.stderr)
-            self.assertRegex(done.stderr, r"\ngraft: error: 2 of 4 runs failed, the first: .*bad.json"
-                             r": phases\[0\].trainable")
+            self.assertRegex(done.stderr, r"\ngraft: error: 2 of 4 runs failed, the first: "
+                             r".*bad.json: phases\[0\].trainable")
             self.assertEqual(len(re.findall("^failed: bad, seed 4[23]: .*nothing", done.stdout,
                                             re.M)), 2)
             self.assertEqual("done already" in done.stderr, call == 1)
