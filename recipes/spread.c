@@ -53,10 +53,14 @@ static const char *choose_metric(const cJSON *metrics, const cJSON *task, char m
     return "loss";
 }
 
-static bool lower_is_better(const char *metric) {
-    static const char *const errors[] = {"loss", "mae", "mse", "calibration"};
+/* Of a metric or a select.metric: whether it is, or names, an error or a loss. */
+static bool lower_is_better(const char *text) {
+    static const char *const errors[] = {"loss", "mae", "rmse", "ece"};
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
-        if (strstr(metric, errors[i])) return true;
+        for (const char *p = text; (p = strstr(p, errors[i])); p++) {
+            char end = p[strlen(errors[i])];
+            if ((p == text || p[-1] == '.') && (end == 0 || strchr(",) ", end))) return true;
+        }
     return false;
 }
 

@@ -155,12 +155,15 @@ static void the_best_by_its_criterion(void **state) {
                                                        {RUN(0.1, "ab.macro_f1", 0.6, 1, 1)}};
     static const char *const last[RECIPES][SEEDS] = {{RUN(null, "last", 0.8, 1, 1)},
                                                      {RUN(null, "last", 0.6, 1, 1)}};
+    static const char *const names[RECIPES][SEEDS] = {{RUN(0.9, "losses.macro_f1", 0.5, 1, 1)},
+                                                      {RUN(0.1, "losses.macro_f1", 0.6, 1, 1)}};
     static const char *const none[RECIPES][SEEDS] = {{NULL}};
     (void)state;
     check_best(high, "another", "a.macro_f1", false);
     check_best(low, "one", "loss", true);
     check_best(differ, "another", "mean of the tasks' dev metrics", false);
     check_best(last, "one", "mean of the tasks' dev metrics", false);
+    check_best(names, "one", "losses.macro_f1", false);
     check_best(none, NULL, "mean of the tasks' dev metrics", false);
 }
 
