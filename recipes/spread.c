@@ -152,11 +152,16 @@ static bool add_split(report *r, const gf_compare_entry *entry, const char *spli
     return ok;
 }
 
-/* The cosine between the dev texts' embeddings in the base and in the end: of the last phase. */
+/* The cosine between the dev texts' embeddings in the base and in the end: of the last phase that
+ * moved them. */
 static double kept_by(const gf_compare_run *run) {
-    const cJSON *phases = get(run->metrics, "phases");
-    int n = cJSON_GetArraySize(phases);
-    return n ? number(get(cJSON_GetArrayItem(phases, n - 1), "cosine_base")) : NAN;
+    const cJSON *phase;
+    double kept = NAN;
+    cJSON_ArrayForEach(phase, get(run->metrics, "phases")) {
+        double v = number(get(phase, "cosine_base"));
+        if (!isnan(v)) kept = v;
+    }
+    return kept;
 }
 
 static bool add_costs(report *r, const gf_compare_entry *entry, cJSON *j, gf_err *e) {

@@ -200,7 +200,7 @@ static bool add_legend(table *t) {
                        "trainable: in the phase that trains most; time and memory: of one run\n%s",
                        string(get(t->report, "criterion")),
                        has_kept(t) ? "kept: mean cosine of a dev text's embedding in the base and "
-                                     "in the end\n"
+                                     "in the end; - unmoved\n"
                                    : "");
 }
 
