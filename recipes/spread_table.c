@@ -199,7 +199,7 @@ static bool add_legend(table *t) {
                        "%s\n"
                        "trainable: in the phase that trains most; time and memory: of one run\n%s",
                        string(get(t->report, "criterion")),
-                       has_kept(t) ? "kept: mean cosine of a dev text's embedding in the base and "
+                       has_kept(t) ? "kept: mean cosine of dev texts' embeddings in the base and "
                                      "in the end; - unmoved\n"
                                    : "");
 }

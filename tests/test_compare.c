@@ -187,7 +187,7 @@ static void the_table(void **state) {
         "\n"
         "mean ± sample standard deviation over the seeds; * the best dev score:\n" SELECT "\n"
         "trainable: in the phase that trains most; time and memory: of one run\n"
-        "kept: mean cosine of a dev text's embedding in the base and in the end; - unmoved\n"
+        "kept: mean cosine of dev texts' embeddings in the base and in the end; - unmoved\n"
         "failed: another, seed 8: it broke\n";
     made m;
     cJSON *j;
