@@ -290,7 +290,7 @@ static bool run(gf_args *a, gf_err *e) {
 
 const gf_command gf_cmd_compare = {
     .name = "compare",
-    .summary = "several recipes or strategies, each with several seeds, in one table",
+    .summary = "recipes or strategies with several seeds each, in one table",
     .options = "--seeds --strategies --list --dry-run --keep --set --output --force --threads "
                "--json --quiet",
     .least = 0,
