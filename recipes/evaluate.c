@@ -83,8 +83,9 @@ static bool score_task(scoring *s, int64_t task, int64_t count, const int64_t *r
     if (!gf_graph_plan(g, NULL, 0, e)) return false;
     gf_graph_forward(g);
     for (int64_t i = 0; i < count; i++)
-        if (s->labels[i] >= 0)
-            gf_metrics_add(s->metrics, task, s->labels[i], z->x + i * head->n_classes);
+        if (s->labels[i] >= 0 &&
+            !gf_metrics_add(s->metrics, task, s->labels[i], NULL, z->x + i * head->outputs, e))
+            return false;
     gf_metrics_add_loss(s->metrics, task, (double)loss->x[0] * (double)present);
     return true;
 }
@@ -112,12 +113,12 @@ static bool score_features(scoring *s, const gf_features *f, gf_err *e) {
 bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
                  const gf_features *features, int64_t max_rows, const gf_tell *tell, gf_err *e) {
     scoring s = {.metrics = out, .engine = n, .model = m, .data = d, .count = {tell, 0, d->rows}};
-    bool ok = gf_metrics_start(out, m, e);
+    bool ok = gf_metrics_start(out, m, n->vec, e);
     if (ok && features && features->x)
         ok = score_features(&s, features, e);
     else if (ok)
         ok = gf_engine_sweep(n, m, d, max_rows, score_batch, &s, e);
-    gf_metrics_finish(out);
+    ok = ok && gf_metrics_finish(out, e);
     gf_free(s.labels);
     return ok;
 }

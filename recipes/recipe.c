@@ -402,14 +402,25 @@ static bool resolve_phase(const gf_recipe *r, int64_t i, gf_err *e) {
     return resolve_weights(r, i, e);
 }
 
-/* The mean macro-F1 over all tasks; the final weights when no dev file measures it. */
+static gf_task_type type_of(const gf_recipe_task *t) {
+    gf_task_type type = GF_TASK_CLASSIFICATION;
+    gf_task_type_find(t->type, &type);
+    return type;
+}
+
+static const char *metric_of(const gf_recipe_task *t) {
+    return gf_metric_list[gf_metric_default(type_of(t))].name;
+}
+
+/* The mean over all tasks of their types' metric; the final weights when no dev file measures it. */
 static char *default_metric(const gf_recipe *r, gf_err *e) {
     gf_text t = {0};
     bool ok = true;
     if (!r->dev) return gf_strdup("last", e);
-    if (r->n_tasks == 1) return gf_format(e, "%s.macro_f1", r->tasks[0].name);
+    if (r->n_tasks == 1) return gf_format(e, "%s.%s", r->tasks[0].name, metric_of(r->tasks));
     for (int64_t i = 0; ok && i < r->n_tasks; i++)
-        ok = gf_text_add(&t, e, "%s%s.macro_f1", i ? ", " : "mean(", r->tasks[i].name);
+        ok = gf_text_add(&t, e, "%s%s.%s", i ? ", " : "mean(", r->tasks[i].name,
+                         metric_of(&r->tasks[i]));
     if (ok && gf_text_add(&t, e, ")")) return t.data;
     gf_text_free(&t);
     return NULL;
@@ -417,7 +428,11 @@ static char *default_metric(const gf_recipe *r, gf_err *e) {
 
 static bool parse_metric(gf_recipe *r, gf_err *e) {
     const char **names = gather_names(r->tasks, r->n_tasks, sizeof *r->tasks, e);
-    bool ok = names && gf_select_parse(&r->select, r->select_metric, names, r->n_tasks, e);
+    gf_task_type *types = gf_alloc_array(r->n_tasks, sizeof *types, e);
+    bool ok = names && types;
+    for (int64_t i = 0; ok && i < r->n_tasks; i++) types[i] = type_of(&r->tasks[i]);
+    ok = ok && gf_select_parse(&r->select, r->select_metric, names, types, r->n_tasks, e);
+    gf_free(types);
     if (names && !ok) gf_err_prefix(e, "%s: select.metric", r->path);
     gf_free(names);
     return ok;

@@ -40,15 +40,8 @@ static double select_value(const gf_recipe *c, const gf_metrics *m) {
     double sum = 0;
     if (s->kind == GF_SELECT_LOSS)
         for (int64_t t = 0; t < m->n_tasks; t++)
-            sum += m->tasks[t].support ? c->tasks[t].weight * m->tasks[t].loss : 0;
-    if (s->kind != GF_SELECT_MEAN) return sum;
-    for (int64_t i = 0; i < s->n_terms; i++) {
-        const gf_task_metrics *t = &m->tasks[s->terms[i].task];
-        sum += s->terms[i].metric == GF_METRIC_LOSS       ? t->loss
-               : s->terms[i].metric == GF_METRIC_ACCURACY ? t->accuracy
-                                                          : t->macro_f1;
-    }
-    return sum / (double)s->n_terms;
+            sum += m->tasks[t].support ? c->tasks[t].weight * m->tasks[t].value[GF_METRIC_LOSS] : 0;
+    return s->kind == GF_SELECT_MEAN ? gf_select_mean(s, m) : sum;
 }
 
 /* "last" takes every evaluation as the best so far. */
@@ -172,6 +165,7 @@ static bool evaluate(trainer *t, gf_err *e) {
     gf_metrics_free(&t->before);
     t->before = t->dev;
     t->dev = (gf_metrics){0};
+    gf_metrics_forget_rows(&t->before);
     if (!gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev, &t->phase.dev, GF_EVAL_ROWS,
                      &t->tell, e))
         return false;
