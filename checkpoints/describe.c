@@ -58,17 +58,34 @@ static bool describe_tensors(const char *path, gf_text *out, gf_err *e) {
     return ok;
 }
 
-/* The classes below a head's line, broken before COLUMNS. */
+/* The classes, with their thresholds where there are any, below a head's line, broken before
+ * COLUMNS. */
 static bool describe_classes(const gf_head *h, gf_text *out, gf_err *e) {
     size_t column = COLUMNS;
     for (int64_t i = 0; i < h->n_classes; i++) {
-        size_t width = strlen(h->classes[i]) + 2;
-        bool breaks = column + width > COLUMNS;
+        char from[24] = "";
+        size_t width;
+        bool breaks;
+        if (h->thresholds) snprintf(from, sizeof from, " >= %.4g", (double)h->thresholds[i]);
+        width = strlen(h->classes[i]) + strlen(from) + 2;
+        breaks = column + width > COLUMNS;
         if (i && !gf_text_add(out, e, breaks ? ",\n" : ", ")) return false;
-        if (!gf_text_add(out, e, "%*s%s", breaks ? LABEL + 2 : 0, "", h->classes[i])) return false;
+        if (!gf_text_add(out, e, "%*s%s%s", breaks ? LABEL + 2 : 0, "", h->classes[i], from))
+            return false;
         column = (breaks ? LABEL + 2 : column) + width;
     }
     return gf_text_add(out, e, "\n");
+}
+
+/* A classification's type goes without saying. */
+static bool describe_head(const gf_head *h, gf_text *out, gf_err *e) {
+    const char *type = gf_task_type_names[h->type];
+    if (h->type == GF_TASK_REGRESSION) return LINE(out, e, "head", "%s, %s", h->name, type);
+    if (h->type == GF_TASK_CLASSIFICATION)
+        return LINE(out, e, "head", "%s, %lld classes:", h->name, (long long)h->n_classes) &&
+               describe_classes(h, out, e);
+    return LINE(out, e, "head", "%s, %s, %lld classes:", h->name, type, (long long)h->n_classes) &&
+           describe_classes(h, out, e);
 }
 
 static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
@@ -95,10 +112,7 @@ static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
               (long long)c->max_position_embeddings) &&
          LINE(out, e, "parameters", "%lld in the encoder, %lld in heads", (long long)encoder,
               (long long)heads);
-    for (int64_t i = 0; ok && i < m->n_heads; i++)
-        ok = LINE(out, e, "head", "%s, %lld classes:", m->heads[i].name,
-                  (long long)m->heads[i].n_classes) &&
-             describe_classes(&m->heads[i], out, e);
+    for (int64_t i = 0; ok && i < m->n_heads; i++) ok = describe_head(&m->heads[i], out, e);
     return ok;
 }
 

@@ -412,7 +412,8 @@ static const char *metric_of(const gf_recipe_task *t) {
     return gf_metric_list[gf_metric_default(type_of(t))].name;
 }
 
-/* The mean over all tasks of their types' metric; the final weights when no dev file measures it. */
+/* The mean over all tasks of their types' metric; the final weights when no dev file measures it.
+ */
 static char *default_metric(const gf_recipe *r, gf_err *e) {
     gf_text t = {0};
     bool ok = true;

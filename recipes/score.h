@@ -49,8 +49,8 @@ double gf_score_average_precision(const gf_pair *p, int64_t n);
  * whether it came true: over the bins ((m - 1) / 15, m / 15], the mean of |mean x - mean y|
  * weighted by the rows in the bin. */
 double gf_score_calibration_error(const gf_pair *p, int64_t n);
-/* The threshold t for which "x >= t" has the largest F1: halfway between neighbouring scores, or the
- * lowest score. Of equally good ones the nearest to 0.5; 0.5 without a 1. */
+/* The threshold t for which "x >= t" has the largest F1: halfway between neighbouring scores, or
+ * the lowest score. Of equally good ones the nearest to 0.5; 0.5 without a 1. */
 gf_real gf_score_threshold(const gf_pair *p, int64_t n);
 
 /* ---- sorted pairs of numbers ---- */
