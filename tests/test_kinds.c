@@ -12,6 +12,7 @@
 #include "checkpoints/export.h"
 #include "checkpoints/folder.h"
 #include "checkpoints/onnx.h"
+#include "checkpoints/onnx_read.h"
 #include "checkpoints/open.h"
 #include "core/mem.h"
 #include "include/graft.h"
@@ -179,6 +180,37 @@ static void every_format_carries_them(void **state) {
     }
 }
 
+static void onnx_declares_as_many_logits_as_there_are(void **state) {
+    static const struct {
+        const char *name;
+        int64_t width;
+    } want[] = {
+        {"logits_one", C}, {"logits_many", C}, {"logits_value", 1}, {"logits_grade", C - 1}};
+    gf_tensors memory = {0};
+    gf_model m = {0};
+    gf_err e = {0};
+    size_t size = 0, seen = 0;
+    char *bytes = NULL;
+    const GraftOnnx__Model *file;
+    (void)state;
+    make_model(&m);
+    if (!gf_onnx_write(&m, false, path_of("kinds.onnx"), &e) ||
+        !(bytes = gf_io_read_all(path_of("kinds.onnx"), 1 << 20, &size, &e)) ||
+        !(file = gf_onnx_unpack(&memory, (unsigned char *)bytes, size, "kinds.onnx", &e)))
+        fail_msg("%s", e.text);
+    for (size_t i = 0; i < file->graph->n_output; i++)
+        for (size_t k = 0; k < sizeof want / sizeof *want; k++) {
+            const GraftOnnx__ValueInfo *v = file->graph->output[i];
+            if (strcmp(v->name, want[k].name) != 0) continue;
+            assert_int_equal(v->type->tensor_type->shape->dim[1]->dim_value, want[k].width);
+            seen++;
+        }
+    assert_int_equal(seen, sizeof want / sizeof *want);
+    gf_free(bytes);
+    gf_tensors_close(&memory);
+    gf_model_free(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(predictions_follow_the_formulas),
@@ -186,6 +218,7 @@ int main(void) {
         cmocka_unit_test(info_tells_types_and_thresholds),
         cmocka_unit_test(diff_sees_types_and_thresholds),
         cmocka_unit_test(every_format_carries_them),
+        cmocka_unit_test(onnx_declares_as_many_logits_as_there_are),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

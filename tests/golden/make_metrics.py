@@ -193,7 +193,7 @@ def cases():
     t = (rng.random((60, 5)) < [0.5, 0.2, 0.1, 0.0, 1.0]).astype(int)
     z = sixteenths(t * 1.5 - 1 + rng.normal(0, 1, t.shape))
     yield multi_label("five labels", t, z, [0.5] * 5)
-    yield multi_label("own thresholds", t, z, [0.25, 0.625, 0.75, 0.125, 0.375])
+    yield multi_label("own thresholds", t, z, [0.25, 0.625, 0.75, 0.999, 0.375])
     t = (rng.random((40, 3)) < 0.4).astype(int)
     yield multi_label("coarse scores", t, np.round(rng.normal(0, 1, t.shape)), [0.5] * 3)
     yield multi_label("perfect labels", t, np.where(t, 4.0, -4.0), [0.5] * 3)
