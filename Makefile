@@ -57,6 +57,17 @@ $(GEN:%=%.o): %.o: %.c
 
 $(filter $(BUILD)/checkpoints/%,$(OBJ)) $(TEST:%.c=$(BUILD)/%.o): | $(GEN:%=%.h)
 
+# The ready recipes that recipes/strategies.def names, as bytes: the program carries them.
+READY := $(shell sed -n 's|^GF_STRATEGY("\([^"]*\)").*|recipes/\1.json|p' recipes/strategies.def)
+$(BUILD)/gen/recipes/ready.inc: recipes/strategies.def $(READY)
+	@mkdir -p $(@D)
+	$(call say,GEN )
+	$(Q)for file in $(READY); do \
+	    printf '{"%s", (const char *)(const unsigned char[]){\n' "$$(basename $$file .json)"; \
+	    od -An -v -tx1 $$file | sed 's/ *\([0-9a-f][0-9a-f]\)/0x\1,/g'; \
+	    echo '0x00}},'; done >$@.tmp && mv $@.tmp $@
+$(BUILD)/recipes/strategies.o: $(BUILD)/gen/recipes/ready.inc
+
 $(BUILD)/libgraft.a: $(OBJ)
 	@rm -f $@
 	$(call say,AR  )

@@ -15,7 +15,8 @@ struct gf_graph {
     size_t arena_size; /* elements */
     gf_node *const *losses;
     int n_losses;
-    gf_err err; /* the first node that did not fit */
+    bool retain; /* for more than one backward run */
+    gf_err err;  /* the first node that did not fit */
 };
 
 gf_graph *gf_graph_new(gf_pool *pool, const gf_vec *vec, gf_err *e) {
@@ -37,6 +38,7 @@ void gf_graph_free(gf_graph *g) {
 
 void gf_graph_reset(gf_graph *g) {
     g->n = 0;
+    g->retain = false;
     g->err = (gf_err){0};
 }
 
@@ -111,6 +113,8 @@ void gf_graph_keep(gf_node *n) {
     if (n) n->output = true;
 }
 
+void gf_graph_retain(gf_graph *g) { g->retain = true; }
+
 static void place(gf_graph *g) {
     for (int64_t i = 0; i < g->plan.n; i++) {
         const gf_place *p = &g->plan.places[i];
@@ -125,7 +129,7 @@ bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e)
     if (g->err.code != GF_OK) return gf_fail(e, g->err.code, "%s", g->err.text);
     g->losses = losses;
     g->n_losses = n_losses;
-    if (!gf_plan_make(&g->plan, g->nodes, (int)g->n, losses, n_losses, e)) return false;
+    if (!gf_plan_make(&g->plan, g->nodes, (int)g->n, losses, n_losses, g->retain, e)) return false;
     if (g->plan.elements > g->arena_size) {
         gf_free(g->arena); /* before asking for more: a peak of both would be the true peak */
         g->arena_size = 0;
@@ -145,22 +149,33 @@ void gf_graph_forward(gf_graph *g) {
     }
 }
 
-/* A gradient's memory is free until its first writer comes; it starts at zero then. */
-static void clear_gradients(gf_graph *g, const gf_node *n) {
+/* The losses this run starts from: those that count. */
+static void reach_losses(gf_graph *g, const double *weights) {
+    for (int64_t i = 0; i < g->n; i++) g->plan.scratch[i].reached = false;
+    for (int i = 0; i < g->n_losses; i++) {
+        gf_node *loss = g->losses[i];
+        if (!loss->g || (weights && weights[i] == 0)) continue;
+        if (weights) loss->g[0] = (gf_real)weights[i];
+        g->plan.scratch[loss->index].reached = true;
+    }
+}
+
+/* A gradient's memory is free until its first writer of this run comes; it starts at zero then. */
+static void reach_inputs(gf_graph *g, const gf_node *n) {
     for (int i = 0; i < n->op->n_in; i++) {
         gf_node *in = n->in[i];
-        if (in->op && in->g && g->plan.scratch[in->index].first_writer == n->index)
-            memset(in->g, 0, (size_t)in->count * sizeof *in->g);
+        if (!in->op || !in->g || g->plan.scratch[in->index].reached) continue;
+        memset(in->g, 0, (size_t)in->count * sizeof *in->g);
+        g->plan.scratch[in->index].reached = true;
     }
 }
 
 void gf_graph_backward(gf_graph *g, const double *weights) {
-    for (int i = 0; i < g->n_losses; i++)
-        if (weights && g->losses[i]->g) g->losses[i]->g[0] = (gf_real)weights[i];
+    reach_losses(g, weights);
     for (int64_t i = g->n - 1; i >= 0; i--) {
         gf_node *n = g->nodes[i];
-        if (!n->op || !n->g) continue;
-        clear_gradients(g, n);
+        if (!n->op || !g->plan.scratch[i].reached) continue;
+        reach_inputs(g, n);
         n->scratch = g->arena + g->plan.scratch[i].backward;
         n->op->backward(n);
     }

@@ -38,11 +38,25 @@ gf_node *gf_graph_call(gf_graph *g, const gf_op *op, const gf_attr *attr, gf_nod
 /* Keeps n->x readable after the run. */
 void gf_graph_keep(gf_node *n);
 
+/* Lets gf_graph_backward() run more than once after one forward run (PyTorch's retain_graph), each
+ * time for weights of its own, at the price of memory: what forward saved is kept to the end. To be
+ * called before gf_graph_plan(); gf_graph_reset() forgets it. Gradients add up over the runs, so
+ * the caller clears the parameters' grad in between:
+ *
+ *     gf_graph_retain(g);
+ *     if (!gf_graph_plan(g, losses, 2, e)) goto done;
+ *     gf_graph_forward(g);
+ *     gf_graph_backward(g, (double[]){1, 0});    the first loss alone
+ *     ... take its gradient, clear ...
+ *     gf_graph_backward(g, (double[]){0, 1});    the second alone */
+void gf_graph_retain(gf_graph *g);
 /* Reserves everything. losses: [n_losses] scalars to go backward from; none for inference. */
 bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e);
 void gf_graph_forward(gf_graph *g);
-/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. With weights NULL
- * the caller has filled the roots' g, which may then be any tensors. */
+/* Adds d(sum weight * loss)/d(parameter) into every trainable parameter's grad. Nodes that only
+ * losses of weight 0 lead to are not run. With weights NULL the caller has filled the roots' g,
+ * which may then be any tensors, and which a run uses up. Once after each forward run, unless
+ * gf_graph_retain() was called. */
 void gf_graph_backward(gf_graph *g, const double *weights);
 
 /* Bytes of the arena the present plan needs. */

@@ -25,11 +25,16 @@ typedef struct gf_attr {
     int kind;             /* a variant: gf_activation, gf_pool_kind */
     int64_t heads;        /* attention heads */
     double eps;           /* LayerNorm */
-    double divisor;       /* cross_entropy: how many labels the mean is over */
+    double divisor;       /* losses: how many labels the mean is over, or what they weigh */
     const int32_t *ids;   /* [T] token ids, or [B] labels with -1 for a missing one */
+    int64_t n_ids;        /* rows: how many ids there are */
     const int32_t *start; /* [sequences + 1] */
     int64_t sequences;
     gf_dropout dropout;
+    const gf_real *target;       /* [B, C] or [B]; NaN first in a row: the row has no label */
+    const gf_real *class_weight; /* [C], NULL: all 1 */
+    double smoothing;            /* label smoothing, in [0, 1) */
+    double gamma;                /* of the focal loss; 0: none */
 } gf_attr;
 
 typedef enum gf_activation {

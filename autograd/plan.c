@@ -25,7 +25,10 @@ static void find_lives(gf_plan *p, gf_node **nodes, int n, gf_node *const *losse
         if (nodes[i]->op) nodes[i]->g = NULL;
     }
     for (int i = 0; i < n_losses; i++)
-        if (losses[i]->wants_grad) losses[i]->g = &p->marker;
+        if (losses[i]->wants_grad) {
+            losses[i]->g = &p->marker;
+            p->scratch[losses[i]->index].root = true;
+        }
     for (int i = n - 1; i >= 0; i--) {
         gf_node *node = nodes[i];
         int back = 2 * n - 1 - i;
@@ -37,17 +40,19 @@ static void find_lives(gf_plan *p, gf_node **nodes, int n, gf_node *const *losse
             gf_plan_node *s = &p->scratch[in->index];
             s->last_reader = later(s->last_reader, node->g && node->keeps >> k & 1 ? back : i);
             if (!node->g || !in->wants_grad || !in->op) continue;
-            if (s->first_writer < 0) s->first_writer = i;
+            if (s->first_writer < 0 && !s->root) s->first_writer = i;
             in->g = &p->marker;
         }
         if (node->output) p->scratch[i].last_reader = 2 * n;
     }
 }
 
-static bool add_node(gf_plan *p, gf_node *node, int n, gf_err *e) {
+static bool add_node(gf_plan *p, gf_node *node, int n, bool retain, gf_err *e) {
     int i = node->index, back = 2 * n - 1 - i, first = p->scratch[i].first_writer;
-    bool ok = add(p, node, GF_PLACE_X, i, p->scratch[i].last_reader, node->count, e);
-    ok = ok && add(p, node, GF_PLACE_AUX, i, node->g ? back : i, node->n_aux, e);
+    int last = p->scratch[i].last_reader, last_of_aux = node->g ? back : i;
+    bool ok = add(p, node, GF_PLACE_X, i, retain && last >= n ? 2 * n : last, node->count, e);
+    ok = ok && add(p, node, GF_PLACE_AUX, i, retain && last_of_aux >= n ? 2 * n : last_of_aux,
+                   node->n_aux, e);
     ok = ok && add(p, node, GF_PLACE_SCRATCH, i, i, node->n_forward, e);
     if (!ok || !node->g) return ok;
     ok = add(p, node, GF_PLACE_G, first < 0 ? i : 2 * n - 1 - first, back, node->count, e);
@@ -110,12 +115,12 @@ static bool settle_all(gf_plan *p, int n, gf_err *e) {
 }
 
 bool gf_plan_make(gf_plan *p, gf_node **nodes, int n, gf_node *const *losses, int n_losses,
-                  gf_err *e) {
+                  bool retain, gf_err *e) {
     p->n = 0;
     if (!reserve(p, n, e)) return false;
     find_lives(p, nodes, n, losses, n_losses);
     for (int i = 0; i < n; i++)
-        if (nodes[i]->op && !add_node(p, nodes[i], n, e)) return false;
+        if (nodes[i]->op && !add_node(p, nodes[i], n, retain, e)) return false;
     if (!settle_all(p, n, e)) return false;
     for (int64_t i = 0; i < p->n; i++) {
         gf_plan_node *s = &p->scratch[p->places[i].node->index];

@@ -34,7 +34,7 @@ typedef struct bench {
     gf_stepper stepper;
     gf_progress at;
     gf_update update;
-    int64_t *order;                      /* [rows] */
+    gf_epoch epoch;
     double seconds, rows, tokens, steps; /* what was timed */
     double read_seconds;                 /* to read and tokenize all rows once */
     double encode_seconds;               /* mode heads: to embed all rows once */
@@ -125,19 +125,19 @@ static bool open_run(bench *b, gf_err *e) {
 /* Reads and tokenizes all rows once more, for its time. */
 static bool read_again(bench *b, gf_dataset *d, gf_err *e) {
     double start = gf_bench_now();
-    bool ok = gf_dataset_read(d, b->o->data, "text", b->run.fields, b->recipe.n_tasks,
-                              b->run.model.tokenizer, b->run.model.max_length, e);
+    bool ok = gf_dataset_add(d, b->o->data, "text", b->run.fields, b->recipe.n_tasks,
+                             b->run.model.tokenizer, b->run.model.max_length, e);
     b->read_seconds = gf_bench_now() - start;
     return ok;
 }
 
 static bool step(bench *b, int64_t index, gf_err *e) {
     int64_t each = b->o->batch, per_epoch = b->run.train.rows / each;
-    if (index % per_epoch == 0 &&
-        !gf_order_make(b->order, &b->run.train, each, b->o->bucket, 1, 0, index / per_epoch, e))
-        return false;
+    gf_epoch_rule rule = {
+        .batch_size = each, .bucket = b->o->bucket, .seed = 1, .epoch = index / per_epoch};
+    if (index % per_epoch == 0 && !gf_epoch_make(&b->epoch, &b->run.train, &rule, e)) return false;
     if (!gf_step_run(&b->stepper, &b->run, &b->engine, &b->phase, &b->at,
-                     b->order + index % per_epoch * each, each, &b->update, e))
+                     b->epoch.row + index % per_epoch * each, each, &b->update, e))
         return false;
     b->rows += (double)b->update.rows;
     b->tokens += (double)b->update.tokens;
@@ -165,8 +165,7 @@ static bool train(bench *b, gf_err *e) {
     double start;
     if (o->steps <= UNTIMED || b->run.train.rows < o->batch)
         return gf_fail(e, GF_E_USAGE, "--steps must be above %d, and DATA hold a batch", UNTIMED);
-    ok = (b->order = gf_alloc_array(b->run.train.rows, sizeof *b->order, e)) &&
-         (b->update.loss = gf_alloc_array(b->recipe.n_tasks, sizeof *b->update.loss, e)) &&
+    ok = (b->update.loss = gf_alloc_array(b->recipe.n_tasks, sizeof *b->update.loss, e)) &&
          gf_stepper_start(&b->stepper, &b->run, e) && gf_phase_begin(&b->phase, &b->run, 0, e) &&
          read_again(b, &again, e);
     gf_dataset_free(&again);
@@ -214,7 +213,7 @@ static void print_result(bench *b) {
 static void close_bench(bench *b) {
     gf_phase_end(&b->phase);
     gf_stepper_free(&b->stepper);
-    gf_free(b->order);
+    gf_epoch_free(&b->epoch);
     gf_free(b->update.loss);
     gf_run_close(&b->run);
     gf_engine_stop(&b->engine);

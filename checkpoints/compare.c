@@ -46,7 +46,9 @@ static bool list_model(side *s, const gf_model *m, bool moments, gf_err *e) {
         const gf_param *p = m->params.items[i];
         ok = add_item(s, p->name, "", &p->shape, p->value, e) &&
              (!moments || (add_item(s, p->name, " m", &p->shape, p->moment1, e) &&
-                           add_item(s, p->name, " v", &p->shape, p->moment2, e)));
+                           add_item(s, p->name, " v", &p->shape, p->moment2, e) &&
+                           add_item(s, p->name, " average", &p->shape, p->average, e) &&
+                           add_item(s, p->name, " anchor", &p->shape, p->anchor, e)));
     }
     return ok;
 }
@@ -77,7 +79,9 @@ static bool open_side(side *s, const char *path, bool moments, const gf_log *log
     s->name = path;
     s->is_model = gf_place_find(path) != GF_PLACE_TENSORS;
     if (s->is_model)
-        ok = gf_model_open(&s->model, path, log, e) && list_model(s, &s->model, moments, e);
+        ok = (moments ? gf_store_read(&s->model, path, NULL, NULL, e)
+                      : gf_model_open(&s->model, path, log, e)) &&
+             list_model(s, &s->model, moments, e);
     else
         ok = gf_tensors_open(&s->tensors, path, e) && list_tensors(s, path, e);
     if (ok && s->count) qsort(s->items, (size_t)s->count, sizeof *s->items, by_name);
@@ -187,7 +191,21 @@ static bool compare_configs(gf_comparison *c, const gf_model *a, const gf_model 
            note_number(c, "max_length", (double)a->max_length, (double)b->max_length, e);
 }
 
-static bool compare_classes(gf_comparison *c, const gf_model *a, const gf_model *b, gf_err *e) {
+/* Of two heads with the same classes. */
+static bool compare_thresholds(gf_comparison *c, const gf_head *x, const gf_head *y, gf_err *e) {
+    char what[448], left[32], right[32];
+    bool ok = true;
+    for (int64_t k = 0; ok && x->thresholds && y->thresholds && k < x->n_classes; k++) {
+        if (x->thresholds[k] == y->thresholds[k]) continue;
+        snprintf(what, sizeof what, "%s threshold of %s", x->name, x->classes[k]);
+        snprintf(left, sizeof left, "%.9g", (double)x->thresholds[k]);
+        snprintf(right, sizeof right, "%.9g", (double)y->thresholds[k]);
+        ok = note_setting(c, what, left, right, e);
+    }
+    return ok;
+}
+
+static bool compare_heads(gf_comparison *c, const gf_model *a, const gf_model *b, gf_err *e) {
     for (int64_t i = 0; i < a->n_heads; i++) {
         const gf_head *x = &a->heads[i], *y = gf_model_find_head(b, x->name);
         bool same = y && x->n_classes == y->n_classes;
@@ -195,6 +213,10 @@ static bool compare_classes(gf_comparison *c, const gf_model *a, const gf_model 
             same = strcmp(x->classes[k], y->classes[k]) == 0;
         if (y && !same && !note_setting(c, x->name, "its classes", "other classes", e))
             return false;
+        if (y &&
+            !note_setting(c, x->name, gf_task_type_names[x->type], gf_task_type_names[y->type], e))
+            return false;
+        if (same && !compare_thresholds(c, x, y, e)) return false;
     }
     return true;
 }
@@ -222,7 +244,7 @@ static bool compare_tokens(gf_comparison *c, const gf_model *a, const gf_model *
 }
 
 static bool compare_settings(gf_comparison *c, const gf_model *a, const gf_model *b, gf_err *e) {
-    return compare_configs(c, a, b, e) && compare_classes(c, a, b, e) && compare_tokens(c, a, b, e);
+    return compare_configs(c, a, b, e) && compare_heads(c, a, b, e) && compare_tokens(c, a, b, e);
 }
 
 bool gf_compare_paths(const char *a, const char *b, const gf_log *log, gf_comparison *c,

@@ -58,30 +58,51 @@ static bool describe_tensors(const char *path, gf_text *out, gf_err *e) {
     return ok;
 }
 
-/* The classes below a head's line, broken before COLUMNS. */
+/* The classes, with their thresholds where there are any, below a head's line, broken before
+ * COLUMNS. */
 static bool describe_classes(const gf_head *h, gf_text *out, gf_err *e) {
     size_t column = COLUMNS;
     for (int64_t i = 0; i < h->n_classes; i++) {
-        size_t width = strlen(h->classes[i]) + 2;
-        bool breaks = column + width > COLUMNS;
+        char from[24] = "";
+        size_t width;
+        bool breaks;
+        if (h->thresholds) snprintf(from, sizeof from, " >= %.4g", (double)h->thresholds[i]);
+        width = strlen(h->classes[i]) + strlen(from) + 2;
+        breaks = column + width > COLUMNS;
         if (i && !gf_text_add(out, e, breaks ? ",\n" : ", ")) return false;
-        if (!gf_text_add(out, e, "%*s%s", breaks ? LABEL + 2 : 0, "", h->classes[i])) return false;
+        if (!gf_text_add(out, e, "%*s%s%s", breaks ? LABEL + 2 : 0, "", h->classes[i], from))
+            return false;
         column = (breaks ? LABEL + 2 : column) + width;
     }
     return gf_text_add(out, e, "\n");
 }
 
+/* A classification's type goes without saying. */
+static bool describe_head(const gf_head *h, gf_text *out, gf_err *e) {
+    const char *type = gf_task_type_names[h->type];
+    if (h->type == GF_TASK_REGRESSION) return LINE(out, e, "head", "%s, %s", h->name, type);
+    if (h->type == GF_TASK_CLASSIFICATION)
+        return LINE(out, e, "head", "%s, %lld classes:", h->name, (long long)h->n_classes) &&
+               describe_classes(h, out, e);
+    return LINE(out, e, "head", "%s, %s, %lld classes:", h->name, type, (long long)h->n_classes) &&
+           describe_classes(h, out, e);
+}
+
 static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
     const gf_bert_config *c = &m->config;
-    int64_t encoder = 0, heads = 0;
-    char projection[64] = "";
+    int64_t encoder = 0, heads = 0, mlm = 0;
+    char projection[64] = "", masked[80] = "";
     bool ok;
     if (m->dense.weight && m->pooling != GF_POOL_POOLER)
         snprintf(projection, sizeof projection, "projected to %lld elements (%s), ",
                  (long long)m->embedding_size, gf_dense_activation_name(m->dense_activation));
-    for (int64_t i = 0; i < m->params.count; i++)
-        *(gf_weights_is_head(m->params.items[i]) ? &heads : &encoder) +=
-            gf_param_count(m->params.items[i]);
+    for (int64_t i = 0; i < m->params.count; i++) {
+        const gf_param *p = m->params.items[i];
+        int64_t *sum = gf_weights_is_head(p) ? &heads : gf_model_is_mlm(m, p) ? &mlm : &encoder;
+        *sum += gf_param_count(p);
+    }
+    if (mlm > 0)
+        snprintf(masked, sizeof masked, ", %lld in the masked language model", (long long)mlm);
     ok = LINE(out, e, "encoder",
               "BERT, %lld layers, hidden %lld, %lld attention heads, feed-forward %lld, GELU %s",
               (long long)c->num_hidden_layers, (long long)c->hidden_size,
@@ -93,12 +114,9 @@ static bool describe_model(const gf_model *m, gf_text *out, gf_err *e) {
               m->normalize ? "L2 norm" : "not normalised") &&
          LINE(out, e, "max length", "%lld tokens of %lld positions", (long long)m->max_length,
               (long long)c->max_position_embeddings) &&
-         LINE(out, e, "parameters", "%lld in the encoder, %lld in heads", (long long)encoder,
-              (long long)heads);
-    for (int64_t i = 0; ok && i < m->n_heads; i++)
-        ok = LINE(out, e, "head", "%s, %lld classes:", m->heads[i].name,
-                  (long long)m->heads[i].n_classes) &&
-             describe_classes(&m->heads[i], out, e);
+         LINE(out, e, "parameters", "%lld in the encoder, %lld in heads%s", (long long)encoder,
+              (long long)heads, masked);
+    for (int64_t i = 0; ok && i < m->n_heads; i++) ok = describe_head(&m->heads[i], out, e);
     return ok;
 }
 

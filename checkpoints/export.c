@@ -117,6 +117,7 @@ bool gf_export(gf_model *m, const char *out, const gf_export_options *o, gf_expo
     while (i < GF_EXPORTS && strcmp(gf_export_names[i], o->format) != 0) i++;
     if (i == GF_EXPORTS)
         return gf_fail(e, GF_E_USAGE, "\"%s\" is no format of graft export", o->format);
+    gf_model_drop_mlm(m); /* it belongs to training */
     while (o->without_heads && m->n_heads > 0) gf_model_drop_last_head(m);
     ok = writers[i](m, out, o, e) && check_again(m, out, o, r, e);
     if (ok && strcmp(o->format, "onnx") == 0)

@@ -31,7 +31,7 @@ extern const char *const gf_export_names[];
 enum { GF_EXPORTS = 5 };
 
 /* Writes OUT, a folder (hf, sentence-transformers, onnx) or a file (safetensors, gguf), published
- * atomically. With without_heads the model's heads are dropped from *m. */
+ * atomically. The masked language model is dropped from *m, with without_heads the heads, too. */
 bool gf_export(gf_model *m, const char *out, const gf_export_options *o, gf_export_result *r,
                gf_err *e);
 

@@ -125,6 +125,16 @@ bool gf_folder_read_pooler(gf_model *m, const char *path, gf_err *e) {
     return ok;
 }
 
+bool gf_folder_read_mlm(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
+    gf_sentence s = {0};
+    char *weights = NULL;
+    bool ok = gf_sentence_read(&s, path, NULL, e) && (weights = find_weights(s.transformer, e)) &&
+              gf_weights_read_mlm(m, weights, log, e);
+    gf_free(weights);
+    gf_sentence_free(&s);
+    return ok;
+}
+
 /* A plain folder has no other place for pooling and length; transformers passes the key over. */
 static bool add_outline(const gf_model *m, cJSON *config, gf_err *e) {
     cJSON *outline = gf_outline_to_json(m, e);

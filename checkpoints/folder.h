@@ -28,6 +28,10 @@ bool gf_folder_open(gf_model *m, const char *path, gf_open_what what, const gf_l
 /* Fills the pooler that gf_model_set_pooling() gave to a model opened without one. */
 bool gf_folder_read_pooler(gf_model *m, const char *path, gf_err *e);
 
+/* Fills what gf_model_add_mlm() gave from a folder of a BertForMaskedLM or BertForPreTraining; what
+ * it lacks stays without a value, for gf_model_init(), and a note names it. */
+bool gf_folder_read_mlm(gf_model *m, const char *path, const gf_log *log, gf_err *e);
+
 /* True when FOLDER/NAME exists. */
 bool gf_folder_holds(const char *folder, const char *name);
 

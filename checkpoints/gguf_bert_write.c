@@ -189,7 +189,7 @@ bool gf_gguf_write_model(const gf_model *m, gf_dtype dtype, const char *path, gf
         ok = gf_fail(e, GF_E_MODEL, "%s: GGUF is written as F32 or F16", path);
     ok = ok && put_config(&w, m, dtype, e) && put_tokenizer(&w, m, e);
     for (int64_t i = 0; ok && i < m->params.count; i++)
-        ok = put_tensor(&w, m->params.items[i], dtype, e);
+        ok = gf_model_is_mlm(m, m->params.items[i]) || put_tensor(&w, m->params.items[i], dtype, e);
     ok = ok && gf_gguf_write(&w, path, e);
     gf_gguf_writer_free(&w);
     return ok;

@@ -229,7 +229,7 @@ static void sentence(builder *b, const char *x) {
         snprintf(name, sizeof name, "heads.%s", h->name);
         linear_of_rows(b, name, &h->linear, x);
         snprintf(name, sizeof name, "logits_%s", h->name);
-        gf_onnx_output(&b->g, gf_onnx_rename(&b->g, name), false, h->n_classes);
+        gf_onnx_output(&b->g, gf_onnx_rename(&b->g, name), false, h->outputs);
     }
 }
 

@@ -7,11 +7,12 @@
  *     input_ids, attention_mask, token_type_ids   int64 [batch, sequence]
  *     last_hidden_state                           float [batch, sequence, H]
  *     sentence_embedding                          float [batch, E]            (the full graph)
- *     logits_<task>                               float [batch, classes]      (the full graph)
- * H is the hidden size, E the embedding's. Initializers have the parameters' names and layouts, so
- * that the file also serves as weights; the classes of the heads are the metadata "heads", the text
- * of heads.json. A row without any token (attention_mask all 0) gives finite numbers without
- * meaning. */
+ *     logits_<task>                               float [batch, O]            (the full graph)
+ * H is the hidden size, E the embedding's, O the logits of the task's type (model/task.h: the
+ * classes, one less for ordinal, 1 for a regression). Initializers have the parameters' names and
+ * layouts, so that the file also serves as weights; types, classes and thresholds of the heads are
+ * the metadata "heads", the text of heads.json. A row without any token (attention_mask all 0)
+ * gives finite numbers without meaning. */
 #ifndef GF_CHECKPOINTS_ONNX_H
 #define GF_CHECKPOINTS_ONNX_H
 

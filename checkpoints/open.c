@@ -34,6 +34,13 @@ gf_place_kind gf_place_find(const char *path) {
     return is_hdf5(path) ? GF_PLACE_HDF5 : GF_PLACE_NONE;
 }
 
+/* The weights of a checkpoint are their average, where one was kept. */
+static bool open_checkpoint(gf_model *m, const char *path, gf_err *e) {
+    if (!gf_store_read(m, path, NULL, NULL, e)) return false;
+    gf_params_take_averages(&m->params);
+    return true;
+}
+
 static bool open_run(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
     char *model = gf_io_join(path, "model", e);
     char *best = model ? gf_io_join(path, "checkpoints/best.h5", e) : NULL;
@@ -41,7 +48,7 @@ static bool open_run(gf_model *m, const char *path, const gf_log *log, gf_err *e
     if (ok && gf_place_find(model) == GF_PLACE_MODEL)
         ok = gf_folder_open(m, model, GF_OPEN_WEIGHTS, log, e);
     else if (ok && gf_io_exists(best))
-        ok = gf_store_read(m, best, NULL, NULL, e);
+        ok = open_checkpoint(m, best, e);
     else if (ok)
         ok = gf_fail(e, GF_E_MODEL,
                      "%s: the run has neither model/ nor checkpoints/best.h5 yet; train it first",
@@ -55,7 +62,7 @@ bool gf_model_open(gf_model *m, const char *path, const gf_log *log, gf_err *e) 
     switch (gf_place_find(path)) {
     case GF_PLACE_MODEL: return gf_folder_open(m, path, GF_OPEN_WEIGHTS, log, e);
     case GF_PLACE_RUN: return open_run(m, path, log, e);
-    case GF_PLACE_CHECKPOINT: return gf_store_read(m, path, NULL, NULL, e);
+    case GF_PLACE_CHECKPOINT: return open_checkpoint(m, path, e);
     case GF_PLACE_HDF5:
         return gf_fail(e, GF_E_MODEL, "%s: it is an HDF5 file, but no checkpoint of graft", path);
     case GF_PLACE_TENSORS: return gf_single_open(m, path, log, e);

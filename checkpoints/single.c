@@ -35,6 +35,7 @@ static bool add_tokenizer(cJSON *metadata, const gf_tokenizer *t, gf_err *e) {
 bool gf_single_write(const gf_model *m, const char *path, gf_dtype dtype, gf_err *e) {
     cJSON *metadata = gf_json_object(NULL, NULL, e);
     gf_named_tensor *items = gf_alloc_array(m->params.count, sizeof *items, e);
+    int64_t n = 0;
     bool ok = metadata && items &&
               add_json(metadata, CONFIG, gf_bert_config_to_json(&m->config, e), e) &&
               add_json(metadata, OUTLINE, gf_outline_to_json(m, e), e) &&
@@ -42,9 +43,9 @@ bool gf_single_write(const gf_model *m, const char *path, gf_dtype dtype, gf_err
               add_tokenizer(metadata, m->tokenizer, e);
     for (int64_t i = 0; ok && i < m->params.count; i++) {
         const gf_param *p = m->params.items[i];
-        items[i] = (gf_named_tensor){p->name, p->shape, p->value};
+        if (!gf_model_is_mlm(m, p)) items[n++] = (gf_named_tensor){p->name, p->shape, p->value};
     }
-    ok = ok && gf_safetensors_write_as(path, items, m->params.count, dtype, metadata, e);
+    ok = ok && gf_safetensors_write_as(path, items, n, dtype, metadata, e);
     gf_free(items);
     cJSON_Delete(metadata);
     return ok;

@@ -9,6 +9,7 @@
 #include "core/sha256.h"
 #include "core/version.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,16 +63,39 @@ static const char *moments_of(const gf_param *p, char text[256]) {
     return text;
 }
 
+/* What training keeps of a parameter beside its value, and what it is called in its group. Usually
+ * a group holds m and v; one that holds anything else says so in "holds", a sum of bits. */
+static const struct kept {
+    const char *name;
+    size_t at; /* of the pointer in gf_param */
+} kept[] = {{"m", offsetof(gf_param, moment1)},
+            {"v", offsetof(gf_param, moment2)},
+            {"average", offsetof(gf_param, average)},
+            {"anchor", offsetof(gf_param, anchor)}};
+enum { N_KEPT = sizeof kept / sizeof *kept, USUAL = 1 | 2 };
+
+static gf_real **kept_of(const gf_param *p, int which) {
+    return (gf_real **)(void *)((char *)(uintptr_t)p + kept[which].at);
+}
+
+static int64_t holds(const gf_param *p) {
+    int64_t bits = 0;
+    for (int k = 0; k < N_KEPT; k++) bits |= *kept_of(p, k) ? 1 << k : 0;
+    return bits;
+}
+
 static void write_moments(gf_h5 *h, const gf_model *m) {
     char group[256];
     gf_h5_write_group(h, "/moments");
     for (int64_t i = 0; h->ok && i < m->params.count; i++) {
         const gf_param *p = m->params.items[i];
-        if (!p->moment1) continue;
+        int64_t bits = holds(p);
+        if (!bits) continue;
         gf_h5_write_group(h, moments_of(p, group));
+        if (bits != USUAL) gf_h5_write_int(h, group, "holds", bits);
         gf_h5_write_int(h, group, "updates", p->updates);
-        gf_h5_write_reals(h, group, "m", &p->shape, p->moment1);
-        gf_h5_write_reals(h, group, "v", &p->shape, p->moment2);
+        for (int k = 0; k < N_KEPT; k++)
+            if (bits >> k & 1) gf_h5_write_reals(h, group, kept[k].name, &p->shape, *kept_of(p, k));
     }
 }
 
@@ -203,6 +227,8 @@ static void read_model(gf_h5 *h, gf_model *m) {
     read_config(h, m);
     if (h->ok) read_outline(h, m);
     if (h->ok) read_heads(h, m);
+    if (h->ok && gf_h5_has(h, "/params", "cls.predictions.bias") && !gf_model_add_mlm(m, h->e))
+        h->ok = false;
     if (h->ok) read_tokenizer(h, m);
 }
 
@@ -229,14 +255,19 @@ static void read_params(gf_h5 *h, gf_model *m) {
 }
 
 static void read_moments_of(gf_h5 *h, gf_param *p, const char *group) {
-    int64_t count = gf_param_count(p);
+    int64_t count = gf_param_count(p), bits = USUAL;
     p->updates = gf_h5_read_int(h, group, "updates");
     if (h->ok && p->updates < 0) gf_h5_fail(h, group, "updates", "it is negative");
-    if (!(p->moment1 = gf_alloc_array(count, sizeof *p->moment1, h->e)) ||
-        !(p->moment2 = gf_alloc_array(count, sizeof *p->moment2, h->e)))
-        h->ok = false;
-    if (h->ok) gf_h5_read_reals(h, group, "m", &p->shape, p->moment1);
-    if (h->ok) gf_h5_read_reals(h, group, "v", &p->shape, p->moment2);
+    if (gf_h5_has(h, group, "holds")) bits = gf_h5_read_int(h, group, "holds");
+    if (h->ok && (bits <= 0 || bits >> N_KEPT)) gf_h5_fail(h, group, "holds", "it is out of range");
+    for (int k = 0; h->ok && k < N_KEPT; k++) {
+        gf_real **array = kept_of(p, k);
+        if (!(bits >> k & 1)) continue;
+        if (!(*array = gf_alloc_array(count, sizeof **array, h->e)))
+            h->ok = false;
+        else
+            gf_h5_read_reals(h, group, kept[k].name, &p->shape, *array);
+    }
 }
 
 static void read_moments(gf_h5 *h, gf_model *m) {
@@ -300,7 +331,9 @@ int64_t gf_store_size(const gf_model *m) {
     int64_t bytes = 4 << 20; /* tokenizer, recipe, the file's own */
     for (int64_t i = 0; i < m->params.count; i++) {
         const gf_param *p = m->params.items[i];
-        bytes += gf_param_count(p) * (int64_t)sizeof(float) * (p->moment1 ? 3 : 1) + 4096;
+        int64_t arrays = 1;
+        for (int k = 0; k < N_KEPT; k++) arrays += *kept_of(p, k) != NULL;
+        bytes += gf_param_count(p) * (int64_t)sizeof(float) * arrays + 4096;
     }
     return bytes;
 }
@@ -327,9 +360,9 @@ static bool check_tensors(gf_h5 *h, const gf_model *m, gf_err *e) {
         char group[256];
         bool ok = gf_h5_has_digest(h, "/params", p->name, &p->shape, p->value);
         moments_of(p, group);
-        if (ok && p->moment1)
-            ok = gf_h5_has_digest(h, group, "m", &p->shape, p->moment1) &&
-                 gf_h5_has_digest(h, group, "v", &p->shape, p->moment2);
+        for (int k = 0; ok && k < N_KEPT; k++)
+            if (*kept_of(p, k))
+                ok = gf_h5_has_digest(h, group, kept[k].name, &p->shape, *kept_of(p, k));
         if (!ok) return gf_fail(e, GF_E_VERIFY, "the damage is in %s", p->name);
     }
     return gf_fail(e, GF_E_VERIFY, "every tensor is as it was written; the damage is elsewhere");

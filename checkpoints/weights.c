@@ -160,7 +160,7 @@ static bool read_params(gf_model *m, bool heads, const char *path, const gf_log 
     s.classifier = !heads && m->n_heads > 0;
     for (int64_t i = 0; ok && i < m->params.count; i++) {
         gf_param *p = m->params.items[i];
-        if (gf_weights_is_head(p) == heads && !gf_model_is_dense(m, p))
+        if (gf_weights_is_head(p) == heads && !gf_model_is_dense(m, p) && !gf_model_is_mlm(m, p))
             ok = take(&s, p, p->name, e);
     }
     ok = ok && say_unused(&s, NOTED, log, e) && say_unused(&s, UNKNOWN, log, e);
@@ -204,6 +204,76 @@ bool gf_weights_read_linear(gf_model *m, const gf_linear *l, const char *name, c
     return ok;
 }
 
+/* ---- the masked language model ---- */
+
+static const char *const mlm_names[] = {
+    "cls.predictions.transform.dense.weight", "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.LayerNorm.weight", "cls.predictions.transform.LayerNorm.bias",
+    "cls.predictions.bias"};
+enum { MLM_NAMES = sizeof mlm_names / sizeof *mlm_names };
+
+static bool has_mlm(const source *s) {
+    for (int i = 0; i < MLM_NAMES; i++)
+        if (find(s, mlm_names[i])) return true;
+    return false;
+}
+
+/* From the encoder's prefix "outer.bert." to that of cls.*: the same, "outer.", or nothing. */
+static void find_mlm_prefix(source *s) {
+    size_t n = strlen(s->prefix);
+    if (has_mlm(s)) return;
+    if (n > 0) n--;
+    while (n > 0 && s->prefix[n - 1] != '.') n--;
+    s->prefix[n] = 0;
+    if (!has_mlm(s)) s->prefix[0] = 0;
+}
+
+/* Files written from untied models: only the word embeddings are used, and that should be heard. */
+static bool check_decoder(const source *s, const gf_model *m, const gf_log *log, gf_err *e) {
+    const gf_tensor *t = find(s, "cls.predictions.decoder.weight");
+    gf_real *values = NULL;
+    gf_shape shape;
+    bool ok = true, same = false;
+    if (!t || !m->words->value) return true;
+    if (gf_tensor_shape(t, &shape, s->path, NULL) && gf_shape_equal(&shape, &m->words->shape)) {
+        ok = (values = gf_alloc_array(t->count, sizeof *values, e)) &&
+             gf_tensor_to_real(t, values, s->path, e);
+        same = ok && memcmp(values, m->words->value, (size_t)t->count * sizeof *values) == 0;
+    }
+    if (ok && !same)
+        gf_log_say(log, GF_LOG_WARNING,
+                   "%s: \"%s\" is another matrix than the word embeddings, which are used in its "
+                   "place",
+                   s->path, t->name);
+    gf_free(values);
+    return ok;
+}
+
+static bool take_mlm(source *s, gf_model *m, const gf_log *log, gf_err *e) {
+    gf_text missing = {0};
+    bool ok = true;
+    for (int i = 0; ok && i < MLM_NAMES; i++) {
+        gf_param *p = gf_params_find(&m->params, mlm_names[i]);
+        const char *name = mlm_names[i];
+        if (i == MLM_NAMES - 1 && !find(s, name)) name = "cls.predictions.decoder.bias"; /* alias */
+        ok = find(s, name) ? take(s, p, name, e)
+                           : gf_text_add(&missing, e, "%s%s", missing.length ? ", " : "", p->name);
+    }
+    if (ok && missing.length > 0)
+        gf_log_say(log, GF_LOG_NOTE, "%s: it lacks %s; they start from the seed", s->path,
+                   missing.data);
+    gf_text_free(&missing);
+    return ok;
+}
+
+bool gf_weights_read_mlm(gf_model *m, const char *path, const gf_log *log, gf_err *e) {
+    source s;
+    bool ok = open_source(&s, path, e) && find_prefix(&s, e);
+    if (ok) find_mlm_prefix(&s);
+    ok = ok && take_mlm(&s, m, log, e) && check_decoder(&s, m, log, e);
+    return close_source(&s, m, ok, e);
+}
+
 bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *e) {
     source s;
     bool ok = open_source(&s, path, e) && find_prefix(&s, e);
@@ -220,7 +290,7 @@ bool gf_weights_write(const gf_model *m, bool heads, gf_dtype dtype, const char 
     bool ok = items != NULL;
     for (int64_t i = 0; ok && i < m->params.count; i++) {
         const gf_param *p = m->params.items[i];
-        if (gf_weights_is_head(p) != heads) continue;
+        if (gf_weights_is_head(p) != heads || gf_model_is_mlm(m, p)) continue;
         if (gf_model_is_dense(m, p) && m->pooling != GF_POOL_POOLER) continue;
         items[n++] = (gf_named_tensor){p->name, p->shape, p->value};
         if (!p->value)

@@ -22,6 +22,10 @@ bool gf_weights_read_encoder(gf_model *m, const char *path, const gf_log *log, g
  * or without. */
 bool gf_weights_read_linear(gf_model *m, const gf_linear *l, const char *name, const char *path,
                             gf_err *e);
+/* The masked language model's parameters that the file has; the others keep what they have, and a
+ * note names them. They stand beside the encoder ("bert.embeddings...", "cls.predictions...") or
+ * under its prefix. A decoder whose matrix is not that of the word embeddings is warned of. */
+bool gf_weights_read_mlm(gf_model *m, const char *path, const gf_log *log, gf_err *e);
 /* The rows of NAME, with the encoder's prefix or without; 0 when the file has no such tensor. */
 bool gf_weights_rows(const char *path, const char *name, int64_t *rows, gf_err *e);
 /* All parameters of all heads. */

@@ -26,6 +26,8 @@ static const struct {
     {"--dtype", TEXT, offsetof(gf_args, dtype), 0},
     {"--text", TEXT, offsetof(gf_args, text), 0},
     {"--pairs", TEXT, offsetof(gf_args, pairs), 0},
+    {"--fix", TEXT, offsetof(gf_args, fix), 0},
+    {"--base", TEXT, offsetof(gf_args, base), 0},
     {"--threads", COUNT, offsetof(gf_args, threads), 1},
     {"--max-length", COUNT, offsetof(gf_args, max_length), 3},
     {"--batch", COUNT, offsetof(gf_args, batch), 1},
@@ -36,6 +38,11 @@ static const struct {
     {"--quiet", FLAG, offsetof(gf_args, quiet), 0},
     {"--json", FLAG, offsetof(gf_args, json), 0},
     {"--scores", FLAG, offsetof(gf_args, scores), 0},
+    {"--strategies", TEXT, offsetof(gf_args, strategies), 0},
+    {"--seeds", COUNT, offsetof(gf_args, seeds), 1},
+    {"--list", FLAG, offsetof(gf_args, list), 0},
+    {"--dry-run", FLAG, offsetof(gf_args, dry_run), 0},
+    {"--keep", FLAG, offsetof(gf_args, keep), 0},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 

@@ -37,7 +37,8 @@ static bool open_tasks(evaluation *v, gf_err *e) {
         return false;
     for (int64_t h = 0; h < m->n_heads; h++) {
         const gf_head *head = &m->heads[h];
-        v->tasks[h] = (gf_task_field){head->name, head->name, &v->labels[h]};
+        v->tasks[h] =
+            (gf_task_field){.task = head->name, .field = head->name, .labels = &v->labels[h]};
         for (int64_t c = 0; c < head->n_classes; c++)
             if (!gf_labels_add(&v->labels[h], head->classes[c], strlen(head->classes[c]), e))
                 return false;
@@ -129,8 +130,8 @@ static bool read_data(evaluation *v, const gf_args *a, gf_err *e) {
     if (!open_tasks(v, e) || !choose_fields(v, a, e)) return false;
     for (int64_t h = 0; h < r->model.n_heads; h++) any = any || v->tasks[h].field;
     if (!any) return fail_no_labels(v, e);
-    if (!gf_dataset_read(&v->data, v->path, a->text ? a->text : "text", v->tasks, r->model.n_heads,
-                         r->model.tokenizer, r->max_length, e))
+    if (!gf_dataset_add(&v->data, v->path, a->text ? a->text : "text", v->tasks, r->model.n_heads,
+                        r->model.tokenizer, r->max_length, e))
         return false;
     if (v->data.truncated)
         gf_log_say(&a->log, GF_LOG_NOTE, "%s: %lld of %lld texts are cut at %lld tokens", v->path,
@@ -176,10 +177,11 @@ const gf_command gf_cmd_eval = {
     .run = run,
     .help = "usage: graft eval MODEL DATA [options]\n"
             "\n"
-            "Prints per task loss, accuracy and macro-F1, then precision, recall, F1 and\n"
-            "support per class, and the confusion matrix. MODEL is a model folder with heads,\n"
-            "a run folder or a checkpoint; DATA is .jsonl, .csv, .tsv or .h5. A task's labels\n"
-            "are in the field of its name; rows without one do not count for it.\n"
+            "Prints per task loss, accuracy, F1, AUC, calibration and what else its type has,\n"
+            "then precision, recall, F1 and support per class, and the confusion matrix.\n"
+            "MODEL is a model folder with heads, a run folder or a checkpoint; DATA is\n"
+            ".jsonl, .csv, .tsv or .h5. A task's labels are in the field of its name; rows\n"
+            "without one do not count for it.\n"
             "\n"
             "  --json              the same as JSON\n"
             "  --text NAME         the field that holds the text (default: text)\n"

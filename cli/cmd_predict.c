@@ -1,26 +1,30 @@
 #include "cli/jsonl.h"
 #include "cli/texts.h"
 #include "core/mem.h"
+#include "recipes/score.h"
 
 #include <math.h>
 #include <string.h>
 
 typedef struct prediction {
     gf_texts texts;
-    gf_real **scores; /* [n_heads][GF_TEXTS_ROWS, classes] softmax of the logits */
+    gf_real **logits; /* [n_heads][GF_TEXTS_ROWS, outputs] */
+    gf_real *scores;  /* of one row and head; see model/task.h */
     gf_text line;
 } prediction;
 
 static bool open_heads(prediction *p, gf_err *e) {
     const gf_model *m = &p->texts.runner.model;
-    if (!(p->scores = gf_alloc_array(m->n_heads, sizeof *p->scores, e))) return false;
+    int64_t most = 1;
+    if (!(p->logits = gf_alloc_array(m->n_heads, sizeof *p->logits, e))) return false;
     for (int64_t h = 0; h < m->n_heads; h++) {
         int64_t count;
-        if (!gf_mul_i64(GF_TEXTS_ROWS, m->heads[h].n_classes, &count))
+        if (!gf_mul_i64(GF_TEXTS_ROWS, m->heads[h].outputs, &count))
             return gf_fail(e, GF_E_NOMEM, "%s: too many classes", m->heads[h].name);
-        if (!(p->scores[h] = gf_alloc_array(count, sizeof **p->scores, e))) return false;
+        if (!(p->logits[h] = gf_alloc_array(count, sizeof **p->logits, e))) return false;
+        if (m->heads[h].n_classes > most) most = m->heads[h].n_classes;
     }
-    return true;
+    return (p->scores = gf_alloc_array(most, sizeof *p->scores, e)) != NULL;
 }
 
 static bool add_string(gf_text *line, const char *text, gf_err *e) {
@@ -35,22 +39,50 @@ static bool add_scores(gf_text *line, const gf_head *head, const gf_real *score,
     return ok && gf_text_add(line, e, "}");
 }
 
-/* , "category": {"label": "beer", "score": 0.98} */
-static bool add_task(prediction *p, int64_t row, const gf_head *head, gf_real *score, bool all,
-                     gf_err *e) {
-    int64_t best = 0;
-    gf_engine_softmax(&p->texts.runner.engine, head->n_classes, score, score);
-    for (int64_t c = 1; c < head->n_classes; c++)
-        if (score[c] > score[best]) best = c;
-    if (!isfinite(score[best]))
-        return gf_fail(e, GF_E_NUMERIC,
-                       "%s:%lld: task \"%s\" gives NaN or infinity; the head's weights are damaged",
-                       p->texts.window.path, (long long)p->texts.window.line[row], head->name);
+/* "label": "beer", "score": 0.98 */
+static bool add_label(gf_text *line, const gf_head *head, const gf_real *score, bool all,
+                      gf_err *e) {
+    int64_t best = gf_score_pick(head->type, head->n_classes, score);
+    return gf_text_add(line, e, "\"label\": ") && add_string(line, head->classes[best], e) &&
+           gf_text_add(line, e, ", \"score\": %.9g", (double)score[best]) &&
+           (!all || add_scores(line, head, score, e));
+}
+
+/* "labels": ["beer", "dear"], "scores": {...} */
+static bool add_labels(gf_text *line, const gf_head *head, const gf_real *score, gf_err *e) {
+    bool ok = gf_text_add(line, e, "\"labels\": ["), first = true;
+    for (int64_t c = 0; ok && c < head->n_classes; c++) {
+        if (score[c] < head->thresholds[c]) continue;
+        ok = (first || gf_text_add(line, e, ", ")) && add_string(line, head->classes[c], e);
+        first = false;
+    }
+    return ok && gf_text_add(line, e, "]") && add_scores(line, head, score, e);
+}
+
+static bool add_result(gf_text *line, const gf_head *head, const gf_real *score, bool all,
+                       gf_err *e) {
+    if (head->type == GF_TASK_REGRESSION)
+        return gf_text_add(line, e, "\"value\": %.9g", (double)score[0]);
+    if (head->type == GF_TASK_MULTI_LABEL) return add_labels(line, head, score, e);
+    return add_label(line, head, score, all, e);
+}
+
+/* , "category": {...} */
+static bool add_task(prediction *p, int64_t row, const gf_head *head, const gf_real *logits,
+                     bool all, gf_err *e) {
+    int64_t n = gf_task_score_count(head->type, head->n_classes), line;
+    const char *path;
+    gf_dataset_place(&p->texts.window, row, &path, &line);
+    gf_task_scores(head->type, head->n_classes, p->texts.runner.engine.vec, logits, p->scores);
+    for (int64_t c = 0; c < n; c++)
+        if (!isfinite(p->scores[c]))
+            return gf_fail(
+                e, GF_E_NUMERIC,
+                "%s:%lld: task \"%s\" gives NaN or infinity; the head's weights are damaged", path,
+                (long long)line, head->name);
     return gf_text_add(&p->line, e, ", ") && add_string(&p->line, head->name, e) &&
-           gf_text_add(&p->line, e, ": {\"label\": ") &&
-           add_string(&p->line, head->classes[best], e) &&
-           gf_text_add(&p->line, e, ", \"score\": %.9g", (double)score[best]) &&
-           (!all || add_scores(&p->line, head, score, e)) && gf_text_add(&p->line, e, "}");
+           gf_text_add(&p->line, e, ": {") && add_result(&p->line, head, p->scores, all, e) &&
+           gf_text_add(&p->line, e, "}");
 }
 
 static bool print_row(prediction *p, int64_t row, const gf_args *a, gf_err *e) {
@@ -61,8 +93,7 @@ static bool print_row(prediction *p, int64_t row, const gf_args *a, gf_err *e) {
     p->line.length = 0;
     ok = gf_text_add(&p->line, e, "{\"text\": ") && gf_jsonl_add_string(&p->line, text, size, e);
     for (int64_t h = 0; ok && h < m->n_heads; h++)
-        ok = add_task(p, row, &m->heads[h], p->scores[h] + row * m->heads[h].n_classes, a->scores,
-                      e);
+        ok = add_task(p, row, &m->heads[h], p->logits[h] + row * m->heads[h].outputs, a->scores, e);
     return ok && gf_text_add(&p->line, e, "}\n") &&
            gf_io_write(a->out, p->line.data, p->line.length, e);
 }
@@ -74,10 +105,11 @@ static bool run(gf_args *a, gf_err *e) {
     int got = 0;
     while (ok && (got = gf_texts_next(t, e)) == 1) {
         ok = gf_engine_heads(&t->runner.engine, &t->runner.model, t->window.rows, t->embeddings.x,
-                             p.scores, e);
+                             p.logits, e);
         for (int64_t i = 0; ok && i < t->window.rows; i++) ok = print_row(&p, i, a, e);
     }
-    for (int64_t h = 0; p.scores && h < t->runner.model.n_heads; h++) gf_free(p.scores[h]);
+    for (int64_t h = 0; p.logits && h < t->runner.model.n_heads; h++) gf_free(p.logits[h]);
+    gf_free(p.logits);
     gf_free(p.scores);
     gf_text_free(&p.line);
     gf_texts_close(t);
@@ -94,6 +126,8 @@ const gf_command gf_cmd_predict = {
             "\n"
             "Prints a JSON object a line, in the order of the input:\n"
             "  {\"text\": \"...\", \"TASK\": {\"label\": \"...\", \"score\": 0.98}, ...}\n"
+            "with {\"labels\": [...], \"scores\": {...}} for a multi_label task and\n"
+            "{\"value\": 3.2} for a regression.\n"
             "Texts are arguments, the rows of FILE, or lines of standard input.\n"
             "\n"
             "  --model M       a model folder with heads, a run folder or a checkpoint\n"

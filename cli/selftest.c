@@ -152,8 +152,10 @@ static bool write_inputs(selftest *s, gf_err *e) {
 
 static void note_loss(void *context, const gf_eval_view *v) {
     selftest *s = context;
-    s->last_loss = v->dev->tasks[0].loss + v->dev->tasks[1].loss;
-    s->accuracy = (v->dev->tasks[0].accuracy + v->dev->tasks[1].accuracy) / 2;
+    s->last_loss = v->dev->tasks[0].value[GF_METRIC_LOSS] + v->dev->tasks[1].value[GF_METRIC_LOSS];
+    s->accuracy =
+        (v->dev->tasks[0].value[GF_METRIC_ACCURACY] + v->dev->tasks[1].value[GF_METRIC_ACCURACY]) /
+        2;
     if (!v->before) s->first_loss = s->last_loss;
 }
 

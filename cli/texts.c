@@ -49,8 +49,11 @@ static bool make_window(gf_texts *t, const char *place, gf_err *e) {
     /* like any filter, end quietly when the reader of the results has gone */
     signal(SIGPIPE, SIG_DFL);
     d->capacity = GF_TEXTS_ROWS;
-    return (d->path = gf_strdup(place, e)) &&
-           (d->start = gf_alloc_array(GF_TEXTS_ROWS + 1, sizeof *d->start, e)) &&
+    if (!(d->source = gf_alloc_array(1, sizeof *d->source, e)) ||
+        !(d->source->path = gf_strdup(place, e)))
+        return false;
+    d->n_sources = 1;
+    return (d->start = gf_alloc_array(GF_TEXTS_ROWS + 1, sizeof *d->start, e)) &&
            (d->line = gf_alloc_array(GF_TEXTS_ROWS, sizeof *d->line, e)) &&
            (t->text = gf_alloc_array(GF_TEXTS_ROWS + 1, sizeof *t->text, e));
 }
@@ -96,7 +99,7 @@ static bool check_finite(const gf_texts *t, gf_err *e) {
                 return gf_fail(e, GF_E_NUMERIC,
                                "%s:%lld: the text's embedding holds NaN or infinity; the model's "
                                "weights are damaged",
-                               d->path, (long long)d->line[i]);
+                               d->source->path, (long long)d->line[i]);
     }
     return true;
 }

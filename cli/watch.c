@@ -53,8 +53,8 @@ static bool write_line(gf_text *t, const gf_step_view *v, gf_err *e) {
                           (long long)v->phase->index + 1, (long long)v->recipe->n_phases,
                           (long long)v->at->phase_update, (long long)v->phase->updates,
                           duration(v->seconds_left, left));
-    for (int64_t i = 0; ok && i < v->recipe->n_tasks; i++) {
-        ok = gf_text_add(t, e, "%s ", v->recipe->tasks[i].name);
+    for (int64_t i = 0; ok && i < v->phase->n_losses; i++) {
+        ok = gf_text_add(t, e, "%s ", gf_phase_loss_name(v->phase, v->recipe, i));
         ok = ok && (isnan(v->mean_loss[i]) ? gf_text_add(t, e, "-  ")
                                            : gf_text_add(t, e, "%.4f  ", v->mean_loss[i]));
     }
@@ -135,28 +135,33 @@ static void show_evaluation(void *context, const gf_eval_view *v) {
     gf_screen *s = context;
     if (s->quiet) return;
     gf_screen_finish_line(s);
-    fprintf(stderr, "dev after epoch %lld of \"%s\", step %lld: %s %.4f%s\n",
+    fprintf(stderr, "dev after epoch %lld of \"%s\", step %lld: ",
             (long long)v->at->epoch + (v->phase->trains ? 1 : 0), v->phase->recipe->name,
-            (long long)v->at->step, v->recipe->select_metric, v->value,
-            v->is_best ? ", the best yet" : "");
-    print_table(s, v->dev, v->before);
+            (long long)v->at->step);
+    if (isnan(v->mlm))
+        fprintf(stderr, "%s %.4f%s\n", v->recipe->select_metric, v->value,
+                v->is_best ? ", the best yet" : "");
+    else
+        fprintf(stderr, "masked language model %.4f, perplexity %.1f%s\n", v->mlm, exp(v->mlm),
+                v->is_best ? ", the best yet" : "");
+    if (v->dev->n_tasks) print_table(s, v->dev, v->before);
 }
 
-static void show_end(void *context, const gf_metrics *dev, const gf_metrics *test,
-                     const char *folder) {
+static void show_end(void *context, const gf_end_view *v) {
     gf_screen *s = context;
     if (s->quiet) return;
     gf_screen_finish_line(s);
-    if (dev) {
+    if (v->dev) {
         fputs("best model on dev\n", stderr);
-        print_table(s, dev, NULL);
+        print_table(s, v->dev, NULL);
     }
-    if (test) {
+    if (v->test) {
         fputs("best model on test\n", stderr);
-        print_table(s, test, NULL);
+        print_table(s, v->test, NULL);
     }
-    fprintf(stderr, "done: the model is in %s/model, the figures in %s/metrics.json\n", folder,
-            folder);
+    fprintf(stderr, "%s%s", v->forgetting, v->conflicts);
+    fprintf(stderr, "done: the model is in %s/model, the figures in %s/metrics.json\n", v->folder,
+            v->folder);
 }
 
 static gf_code stop(void *context) {

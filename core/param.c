@@ -29,6 +29,8 @@ static void free_param(gf_param *p) {
     gf_free(p->grad);
     gf_free(p->moment1);
     gf_free(p->moment2);
+    gf_free(p->average);
+    gf_free(p->anchor);
     gf_free(p);
 }
 
@@ -57,3 +59,13 @@ bool gf_param_own(gf_param *p, gf_err *e) {
 }
 
 int64_t gf_param_count(const gf_param *p) { return gf_shape_count(&p->shape); }
+
+void gf_params_take_averages(gf_params *p) {
+    for (int64_t i = 0; i < p->count; i++) {
+        gf_param *item = p->items[i];
+        if (!item->average) continue;
+        gf_free(item->owned);
+        item->value = item->owned = item->average;
+        item->average = NULL;
+    }
+}

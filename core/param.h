@@ -18,9 +18,11 @@ typedef struct gf_param {
     gf_real *grad;        /* same shape; NULL unless trainable: nobody wants that gradient */
     bool trainable;       /* in the phase at hand */
     int group;            /* index of its optimizer group in the phase at hand, -1 if frozen */
-    /* AdamW's state, born when the parameter first trains and kept from phase to phase. */
-    gf_real *moment1, *moment2; /* same shape; NULL before birth */
+    /* The optimizer's state, born when the parameter first trains and kept from phase to phase. */
+    gf_real *moment1, *moment2; /* same shape; NULL before birth, moment2 always with SGD */
     int64_t updates;            /* how often this parameter was updated */
+    gf_real *average;           /* same shape; moving average of the value; NULL: none is kept */
+    gf_real *anchor;            /* same shape; where L2-SP pulls the value; NULL: nowhere */
 } gf_param;
 
 typedef struct gf_params {
@@ -42,5 +44,8 @@ void gf_params_free(gf_params *p);
 bool gf_param_own(gf_param *p, gf_err *e);
 /* Elements of a parameter. */
 int64_t gf_param_count(const gf_param *p);
+
+/* Makes each average the value, and forgets what was the value. Nothing happens without one. */
+void gf_params_take_averages(gf_params *p);
 
 #endif

@@ -9,8 +9,8 @@
  * array may lie at any multiple of sizeof(gf_real); n >= 0 need not be a multiple of 16, and
  * nothing behind the n elements is touched. Arguments may be the same array where "in place" is
  * said, and may not overlap otherwise. No function can fail, allocates or keeps anything. Errors of
- * exp, erf and tanh against the true value are at most 0.9, 1.1 and 1.4 ulp. In the double build
- * (core/real.h) only the plain table exists and it calls libm. */
+ * exp, erf, tanh and log1p against the true value are at most 0.9, 1.1, 1.4 and 1.0 ulp. In the
+ * double build (core/real.h) only the plain table exists and it calls libm. */
 #ifndef GF_CORE_VEC_H
 #define GF_CORE_VEC_H
 
@@ -53,6 +53,7 @@ typedef struct gf_vec {
     void (*exp)(int64_t n, const gf_real *x, gf_real *y);
     void (*erf)(int64_t n, const gf_real *x, gf_real *y);
     void (*tanh)(int64_t n, const gf_real *x, gf_real *y);
+    void (*log1p)(int64_t n, const gf_real *x, gf_real *y); /* log(1 + x); NaN below 0 */
     /* x/2 (1 + erf(x / sqrt 2)); of -infinity it is NaN, as PyTorch's. */
     void (*gelu)(int64_t n, const gf_real *x, gf_real *y);
     /* x/2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), Hendrycks & Gimpel 2016. */

@@ -128,6 +128,37 @@ LANE v16 v16_tanh(v16 x) {
     return v16_copysign(v16_if_less(a, constant(0.625), p, q), x); /* p loses the sign of -0 */
 }
 
+/* Tang 1990: 1 + x = 2^k (1 + r) with 1 + r in [sqrt 1/2, sqrt 2), s = r / (2 + r), and
+ * log(1 + r) = 2 atanh s = r - h + s (h + R) with h = r^2 / 2, R = 2/3 s^2 + 2/5 s^4 + ..., cut off
+ * behind s^8: error 2^-28. Steps by halves of the exponent find k exactly. */
+LANE v16 v16_log1p(v16 x) {
+    static const double steps[8] = {64, 32, 16, 8, 4, 2, 1, 1};
+    static const double power[8] = {0x1p64, 0x1p32, 0x1p16,       0x1p8,
+                                    0x1p4,  0x1p2,  0x1.6a09e6p0, 0x1.6a09e6p0};
+    static const double scale[8] = {0x1p-64, 0x1p-32, 0x1p-16, 0x1p-8,
+                                    0x1p-4,  0x1p-2,  0x1p-1,  0x1p-1};
+    v16 u = v16_add(constant(1.0), x), f = u, k = constant(0.0), lost, r, s, w, h, p;
+    for (int i = 0; i < 8; i++) {
+        v16 limit = constant(power[i]);
+        k = v16_if_less(f, limit, k, v16_add(k, constant(steps[i])));
+        f = v16_if_less(f, limit, f, times(scale[i], f));
+    }
+    r = v16_if_less(k, constant(0.5), x, v16_sub(f, constant(1.0)));
+    lost = v16_div(v16_sub(x, v16_sub(u, constant(1.0))), u); /* by rounding 1 + x */
+    lost = v16_if_less(k, constant(0.5), constant(0.0), lost);
+    s = v16_div(r, v16_add(constant(2.0), r));
+    w = v16_mul(s, s);
+    h = v16_mul(times(0.5, r), r);
+    p = horner(constant(0x1.c71c72p-3), w, 0x1.24924ap-2);
+    p = horner(p, w, 0x1.99999ap-2);
+    p = horner(p, w, 0x1.555556p-1);
+    p = v16_mul(s, v16_fma(p, w, h));
+    p = v16_sub(v16_add(v16_fma(k, constant(0x1.7f7d1cp-20), p), lost), h);
+    p = v16_fma(k, constant(0x1.62e400p-1), v16_add(r, p)); /* log 2 in two parts, as in exp */
+    p = v16_if_less(x, constant((double)INFINITY), p, x);
+    return v16_if_less(x, constant(0.0), constant((double)NAN), p);
+}
+
 #else /* the double build checks derivatives: libm's are the right functions to 1e-16 */
 
 LANE v16 v16_exp(v16 x) {
@@ -142,6 +173,11 @@ LANE v16 v16_erf(v16 x) {
 
 LANE v16 v16_tanh(v16 x) {
     for (int i = 0; i < 16; i++) x.x[i] = tanh(x.x[i]);
+    return x;
+}
+
+LANE v16 v16_log1p(v16 x) {
+    for (int i = 0; i < 16; i++) x.x[i] = x.x[i] < 0 ? (gf_real)NAN : log1p(x.x[i]);
     return x;
 }
 
@@ -199,6 +235,7 @@ LANE v16 v16_gelu_tanh_slope(v16 x) {
 static void vec_exp(int64_t n, const gf_real *x, gf_real *y) { map(n, x, y, v16_exp); }
 static void vec_erf(int64_t n, const gf_real *x, gf_real *y) { map(n, x, y, v16_erf); }
 static void vec_tanh(int64_t n, const gf_real *x, gf_real *y) { map(n, x, y, v16_tanh); }
+static void vec_log1p(int64_t n, const gf_real *x, gf_real *y) { map(n, x, y, v16_log1p); }
 static void vec_gelu(int64_t n, const gf_real *x, gf_real *y) { map(n, x, y, v16_gelu); }
 static void vec_gelu_tanh(int64_t n, const gf_real *x, gf_real *y) { map(n, x, y, v16_gelu_tanh); }
 
@@ -408,7 +445,7 @@ static void vec_adamw(int64_t n, const gf_adamw *a, const gf_real *g, gf_real *w
 }
 
 #define GF_VEC_KERNELS                                                                             \
-    .exp = vec_exp, .erf = vec_erf, .tanh = vec_tanh, .gelu = vec_gelu,                            \
+    .exp = vec_exp, .erf = vec_erf, .tanh = vec_tanh, .log1p = vec_log1p, .gelu = vec_gelu,        \
     .gelu_tanh = vec_gelu_tanh, .gelu_slope = vec_gelu_slope,                                      \
     .gelu_tanh_slope = vec_gelu_tanh_slope, .add = vec_add, .axpy = vec_axpy,                      \
     .multiply_add = vec_multiply_add, .scale = vec_scale, .sum = vec_sum, .dot = vec_dot,          \

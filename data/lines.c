@@ -50,12 +50,16 @@ static bool find_end(gf_lines *l, size_t *size, gf_err *e) {
 }
 
 int gf_lines_next(gf_lines *l, const char **line, size_t *size, gf_err *e) {
+    l->offset += l->given;
     if (!find_end(l, size, e)) return -1;
+    l->given = (int64_t)*size;
     *line = l->buffer + l->first;
     l->first += *size;
     if (++l->number == 1 && *size >= 3 && memcmp(*line, "\xef\xbb\xbf", 3) == 0) {
         *line += 3;
         *size -= 3;
+        l->offset = 3;
+        l->given -= 3;
     }
     return *size > 0;
 }

@@ -19,6 +19,8 @@ typedef struct gf_lines {
     size_t first, end;
     bool ended;
     int64_t number; /* of the line last given, from 1 */
+    int64_t offset; /* its first byte in the file, from 0 */
+    int64_t given;  /* its size */
 } gf_lines;
 
 /* "-" is standard input; `place` must outlive l. */

@@ -61,7 +61,7 @@ gf_cell gf_cell_other(gf_cell_kind kind, const char *words) {
 
 gf_cell gf_cell_string(int64_t field, const char *text, size_t size) {
     if (size == 0 && field != 0) return gf_cell_other(GF_CELL_MISSING, "missing");
-    return (gf_cell){GF_CELL_STRING, text, size};
+    return (gf_cell){.kind = GF_CELL_STRING, .text = text, .size = size};
 }
 
 static bool fail_no_column(const gf_rows *r, const char *name, gf_err *e) {
@@ -169,23 +169,53 @@ static bool fail_no_text(const gf_rows *r, const gf_cell *cell, gf_err *e) {
     return false;
 }
 
+static bool check_utf8(const gf_rows *r, int64_t field, const char *text, size_t size, gf_err *e) {
+    size_t bad = find_invalid(text, size);
+    return bad == size ||
+           gf_fail(e, GF_E_INVALID,
+                   "%s:%lld: invalid UTF-8 at byte %zu of field \"%s\"; save the file as UTF-8",
+                   r->place, (long long)r->line, bad + 1, r->field[field]);
+}
+
 static bool check_cells(const gf_rows *r, const gf_cell *cells, gf_err *e) {
+    bool ok = true;
     if (r->n_fields > 0 && r->field[0] && cells[0].kind != GF_CELL_STRING)
         return fail_no_text(r, cells, e);
-    for (int64_t i = 0; !r->format->any_bytes && i < r->n_fields; i++) {
+    for (int64_t i = 0; ok && !r->format->any_bytes && !r->any_bytes && i < r->n_fields; i++) {
+        const gf_cell *c = &cells[i];
+        if (c->kind == GF_CELL_STRING) ok = check_utf8(r, i, c->text, c->size, e);
+        for (int64_t k = 0; ok && c->kind == GF_CELL_LIST && k < c->n_items; k++)
+            ok = check_utf8(r, i, c->items[k], c->sizes[k], e);
+    }
+    return ok;
+}
+
+/* ---- malformed UTF-8 that is wanted to pass ---- */
+
+void gf_rows_take_any_bytes(gf_rows *r) { r->any_bytes = true; }
+int64_t gf_rows_bad_byte(const gf_rows *r) { return r->bad_byte; }
+
+void gf_rows_watch_line(gf_rows *r, const char *line, size_t size, int64_t offset) {
+    size_t bad = r->any_bytes && r->bad_byte < 0 ? find_invalid(line, size) : size;
+    if (bad < size) r->bad_byte = offset + (int64_t)bad;
+}
+
+/* Formats made of lines have watched them; what they saw counts if it is in a wanted field. */
+static void find_bad_byte(gf_rows *r, const gf_cell *cells) {
+    int64_t seen = r->bad_byte;
+    r->bad_byte = -1;
+    for (int64_t i = 0; r->bad_byte < 0 && i < r->n_fields; i++) {
         size_t size = cells[i].kind == GF_CELL_STRING ? cells[i].size : 0;
         size_t bad = find_invalid(cells[i].text, size);
-        if (bad < size)
-            return gf_fail(
-                e, GF_E_INVALID,
-                "%s:%lld: invalid UTF-8 at byte %zu of field \"%s\"; save the file as UTF-8",
-                r->place, (long long)r->line, bad + 1, r->field[i]);
+        if (bad < size) r->bad_byte = seen >= 0 ? seen : (int64_t)bad;
     }
-    return true;
 }
 
 int gf_rows_next(gf_rows *r, gf_cell *cells, gf_err *e) {
-    int got = r->format->next(r, cells, e);
+    int got;
+    r->bad_byte = -1;
+    got = r->format->next(r, cells, e);
+    if (got == 1 && r->any_bytes) find_bad_byte(r, cells);
     return got == 1 && !check_cells(r, cells, e) ? -1 : got;
 }
 

@@ -22,10 +22,12 @@
  * error.
  *
  * fields[0] is the text: every row must have it, as a string, which may be empty. It may be NULL
- * when only labels are wanted. The other fields are labels: an absent JSON key, an empty field or
- * an HDF5 string that is empty is GF_CELL_MISSING. A wanted column that a header does not name is
- * an error. Invalid UTF-8 in a wanted field is an error too, but not in plain text and texts in
- * memory, where it passes through and the tokenizer replaces it.
+ * when only labels are wanted. The other fields are labels, and one that is NULL is not looked for:
+ * an absent JSON key, an empty field, an HDF5 string that is empty and an HDF5 number that is NaN
+ * are GF_CELL_MISSING. Numbers come from JSON and from integer and float columns of HDF5, lists
+ * from JSON alone; a CSV or TSV field is always a string. A wanted column that a header does not
+ * name is an error. Invalid UTF-8 in a wanted field is an error too, but not in plain text and
+ * texts in memory, where it passes through and the tokenizer replaces it.
  *
  * A file that cannot be read is GF_E_MODEL, one whose content is wrong GF_E_INVALID; both sentences
  * begin with the file and, where there is one, the line. */
@@ -41,13 +43,18 @@ typedef enum gf_cell_kind {
     GF_CELL_NULL,
     GF_CELL_STRING,
     GF_CELL_NUMBER,
-    GF_CELL_OTHER
+    GF_CELL_OTHER,
+    GF_CELL_LIST
 } gf_cell_kind;
 
 typedef struct gf_cell {
     gf_cell_kind kind;
     const char *text; /* [size], valid until the next row; may hold 0 bytes. If the kind is not */
     size_t size;      /* STRING: the kind in words, for messages ("a number"), and size 0 */
+    double number;    /* NUMBER: its value */
+    const char *const *items; /* LIST: [n_items] strings, valid until the next row */
+    const size_t *sizes;      /* [n_items] */
+    int64_t n_items;
 } gf_cell;
 
 typedef struct gf_rows gf_rows;
@@ -60,6 +67,11 @@ gf_rows *gf_rows_from_texts(const char *const *texts, int64_t count, gf_err *e);
 int gf_rows_next(gf_rows *r, gf_cell *cells, gf_err *e);
 /* Of the row last read, from 1: its line, the first of them for CSV; for HDF5 the row's number. */
 int64_t gf_rows_line(const gf_rows *r);
+/* From now on a wanted field may hold any bytes; data/unicode reads what is malformed. */
+void gf_rows_take_any_bytes(gf_rows *r);
+/* After that, of the row last read: where its first malformed UTF-8 is, as an offset from 0 in the
+ * file, for HDF5 in the field. -1: the wanted fields have none. */
+int64_t gf_rows_bad_byte(const gf_rows *r);
 /* The file as messages name it: its path, "standard input" or "command line". */
 const char *gf_rows_path(const gf_rows *r);
 void gf_rows_close(gf_rows *r);

@@ -3,8 +3,9 @@
  * does the reading and sends the rows through a pipe, and its crash is an error of the file.
  *
  * The stream, numbers as int64_t: 1, count, the columns' names; then for each row 1 and the cells,
- * a kind and a string each; at the end 0. In place of a 1, -1 with an error's code and sentence. A
- * string is its size and its bytes. The parent trusts no size in it. */
+ * a kind, the eight bytes of a number if it is one, and a string each; at the end 0. In place of a
+ * 1, -1 with an error's code and sentence. A string is its size and its bytes. The parent trusts no
+ * size in it. */
 #include "data/rows_format.h"
 
 #include "core/io.h"
@@ -76,7 +77,9 @@ static bool send_row(sender *s, const gf_cell *cells, int64_t n, gf_err *e) {
     for (int64_t i = 0; ok && i < n; i++) {
         const gf_cell *c = &cells[i];
         size_t size = c->kind == GF_CELL_STRING ? c->size : strlen(c->text);
-        ok = send_number(s, c->kind, e) && send_string(s, c->text, size, e);
+        ok = send_number(s, c->kind, e) &&
+             (c->kind != GF_CELL_NUMBER || send_bytes(s, &c->number, sizeof c->number, e)) &&
+             send_string(s, c->text, size, e);
     }
     return ok;
 }
@@ -224,9 +227,15 @@ static bool take_columns(gf_rows *r, gf_err *e) {
 
 static bool take_cell(const gf_rows *r, gf_text *t, gf_cell *cell, gf_err *e) {
     int64_t kind;
-    if (!take_number(r, GF_CELL_MISSING, GF_CELL_OTHER, &kind, e) || !take_string(r, t, e))
+    double number = 0;
+    if (!take_number(r, GF_CELL_MISSING, GF_CELL_OTHER, &kind, e) ||
+        (kind == GF_CELL_NUMBER && !take_bytes(r, &number, sizeof number, e)) ||
+        !take_string(r, t, e))
         return false;
-    *cell = (gf_cell){(gf_cell_kind)kind, t->data, kind == GF_CELL_STRING ? t->length : 0};
+    *cell = (gf_cell){.kind = (gf_cell_kind)kind,
+                      .text = t->data,
+                      .size = kind == GF_CELL_STRING ? t->length : 0,
+                      .number = number};
     return true;
 }
 

@@ -103,6 +103,7 @@ static int read_record(gf_rows *r, gf_err *e) {
     while ((got = gf_lines_next(&c->lines, &line, &size, e)) == 1) {
         if (c->at != QUOTED && gf_lines_trim(line, size) == 0) continue;
         if (c->at != QUOTED) r->line = c->lines.number;
+        gf_rows_watch_line(r, line, size, c->lines.offset);
         if (!take_line(r, line, size, e)) return -1;
         if (c->at != QUOTED) return 1;
     }

@@ -32,7 +32,9 @@ struct gf_rows {
     char **column; /* [n_columns] */
     int64_t n_columns, column_capacity;
     int64_t line;
-    void *state; /* the format's own */
+    bool any_bytes;   /* malformed UTF-8 is delivered, */
+    int64_t bad_byte; /* and this is where the row has it, -1 if not */
+    void *state;      /* the format's own */
 };
 
 extern const gf_rows_format gf_rows_jsonl, gf_rows_csv, gf_rows_tsv, gf_rows_text, gf_rows_hdf5;
@@ -45,6 +47,8 @@ gf_rows *gf_rows_make(const gf_rows_format *format, const char *path, const char
 /* Opens the file and finds the wanted columns: r's rows can then be read. */
 bool gf_rows_start(gf_rows *r, gf_err *e);
 bool gf_rows_add_column(gf_rows *r, const char *name, size_t size, gf_err *e);
+/* Looks for malformed UTF-8 in a line of the row being read, `offset` bytes into the file. */
+void gf_rows_watch_line(gf_rows *r, const char *line, size_t size, int64_t offset);
 /* A cell that is no string, with its kind in words. */
 gf_cell gf_cell_other(gf_cell_kind kind, const char *words);
 /* A string, or MISSING if it is empty and not the text (field 0): for formats without null. */

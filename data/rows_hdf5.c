@@ -2,7 +2,8 @@
  * its name; or one 1-D dataset of a compound type, each member a column (a NumPy structured array,
  * a pandas table). The group is the root, or the only group below it if the root holds no dataset.
  *
- * A column's cells are strings, fixed or variable in length, ASCII or UTF-8. Rows are read a block
+ * A column's cells are strings, fixed or variable in length, ASCII or UTF-8, or numbers, which HDF5
+ * turns into doubles. Rows are read a block
  * at a time; a block's variable strings go into one heap of 16 MiB, and a block that does not fit
  * is read again with half the rows. HDF5's own error messages are off while we call it.
  *
@@ -13,14 +14,15 @@
 #include "core/mem.h"
 
 #include <hdf5.h>
+#include <math.h>
 #include <string.h>
 
 enum { BLOCK_ROWS = 256, HEAP = GF_ROWS_LONGEST, DEEPEST_GROUP = 8 };
 
 typedef struct h5_column {
     hid_t set;         /* dataset; 0: the field is not wanted */
-    hid_t type;        /* one cell in memory; 0: it is not a string */
-    gf_cell_kind kind; /* of every cell when it is not a string */
+    hid_t type;        /* one cell in memory; 0: it is neither a string nor a number */
+    gf_cell_kind kind; /* of every cell: STRING, NUMBER or OTHER */
     bool variable;
     H5T_str_t padding;
     size_t width; /* bytes of one cell in `block`: a pointer when variable */
@@ -187,17 +189,20 @@ static bool check_layout(gf_rows *r, int64_t i, hid_t set, gf_err *e) {
     return ok || fail_column(r, i, e, "keeps its data outside the file; write it into the file");
 }
 
-/* The type of a cell in memory: a string as in the file, alone in a compound if it is a member. */
+/* The type of a cell in memory: a double, or a string as in the file; alone in a compound if it is
+ * a member. */
 static hid_t memory_type(const gf_rows *r, h5_column *c, hid_t element, int64_t i) {
     const h5_table *t = r->state;
-    hid_t string = H5Tcopy(H5T_C_S1), type;
-    H5Tset_size(string, c->variable ? H5T_VARIABLE : c->width);
-    H5Tset_strpad(string, c->padding);
-    H5Tset_cset(string, H5Tget_cset(element));
-    if (!t->compound) return string;
+    hid_t cell = H5Tcopy(c->kind == GF_CELL_NUMBER ? H5T_NATIVE_DOUBLE : H5T_C_S1), type;
+    if (c->kind == GF_CELL_STRING) {
+        H5Tset_size(cell, c->variable ? H5T_VARIABLE : c->width);
+        H5Tset_strpad(cell, c->padding);
+        H5Tset_cset(cell, H5Tget_cset(element));
+    }
+    if (!t->compound) return cell;
     type = H5Tcreate(H5T_COMPOUND, c->width);
-    if (type > 0) H5Tinsert(type, r->field[i], 0, string);
-    release(string);
+    if (type > 0) H5Tinsert(type, r->field[i], 0, cell);
+    release(cell);
     return type;
 }
 
@@ -205,13 +210,15 @@ static bool open_cells(gf_rows *r, int64_t i, hid_t element, gf_err *e) {
     h5_table *t = r->state;
     h5_column *c = &t->column[i];
     H5T_class_t class = H5Tget_class(element);
-    if (class != H5T_STRING) {
-        c->kind = class == H5T_INTEGER || class == H5T_FLOAT ? GF_CELL_NUMBER : GF_CELL_OTHER;
-        return true;
-    }
-    c->variable = H5Tis_variable_str(element) > 0;
-    c->padding = H5Tget_strpad(element);
-    c->width = c->variable ? sizeof(char *) : H5Tget_size(element);
+    c->kind = class == H5T_STRING                          ? GF_CELL_STRING
+              : class == H5T_INTEGER || class == H5T_FLOAT ? GF_CELL_NUMBER
+                                                           : GF_CELL_OTHER;
+    if (c->kind == GF_CELL_OTHER) return true;
+    c->variable = c->kind == GF_CELL_STRING && H5Tis_variable_str(element) > 0;
+    if (c->kind == GF_CELL_STRING) c->padding = H5Tget_strpad(element);
+    c->width = c->kind == GF_CELL_NUMBER ? sizeof(double)
+               : c->variable             ? sizeof(char *)
+                                         : H5Tget_size(element);
     if (c->width == 0 || c->width > GF_ROWS_LONGEST)
         return fail_column(r, i, e, "has strings longer than 16 MiB");
     if (t->block_rows > (int64_t)(GF_ROWS_LONGEST / c->width))
@@ -321,11 +328,17 @@ static gf_cell string_cell(const h5_column *c, int64_t field, int64_t k) {
     return gf_cell_string(field, text, size);
 }
 
+static gf_cell number_cell(const h5_column *c, int64_t k) {
+    gf_cell cell = gf_cell_other(GF_CELL_NUMBER, "a number");
+    memcpy(&cell.number, c->block + (size_t)k * c->width, sizeof cell.number);
+    return isnan(cell.number) ? gf_cell_other(GF_CELL_MISSING, "missing") : cell;
+}
+
 static gf_cell cell_of(const h5_column *c, int64_t field, int64_t k) {
-    if (c->type > 0) return string_cell(c, field, k);
     if (c->set <= 0) return gf_cell_other(GF_CELL_MISSING, "missing");
-    return gf_cell_other(c->kind,
-                         c->kind == GF_CELL_NUMBER ? "a number" : "of a type that is no string");
+    if (c->kind == GF_CELL_OTHER)
+        return gf_cell_other(GF_CELL_OTHER, "of a type that is no string");
+    return c->kind == GF_CELL_NUMBER ? number_cell(c, k) : string_cell(c, field, k);
 }
 
 static int next_row(gf_rows *r, gf_cell *cells, gf_err *e) {

@@ -9,7 +9,10 @@
 
 typedef struct jsonl {
     gf_lines lines;
-    cJSON *row; /* the cells point into it */
+    cJSON *row;         /* the cells point into it */
+    const char **items; /* [used] strings of the row's lists, one list behind the other */
+    size_t *sizes;      /* [used] */
+    int64_t used, capacity;
 } jsonl;
 
 static bool open_jsonl(gf_rows *r, gf_err *e) {
@@ -20,6 +23,8 @@ static bool open_jsonl(gf_rows *r, gf_err *e) {
 static void close_jsonl(gf_rows *r) {
     jsonl *j = r->state;
     cJSON_Delete(j->row);
+    gf_free(j->items);
+    gf_free(j->sizes);
     gf_lines_close(&j->lines);
 }
 
@@ -52,30 +57,73 @@ static int read_row(gf_rows *r, gf_err *e) {
     while ((got = gf_lines_next(&j->lines, &line, &size, e)) == 1) {
         if (is_blank(line, size)) continue;
         r->line = j->lines.number;
+        gf_rows_watch_line(r, line, size, j->lines.offset);
         return parse_row(r, line, gf_lines_trim(line, size), e) ? 1 : -1;
     }
     return got;
 }
 
-static gf_cell cell_of(const cJSON *value) {
-    gf_cell_kind kind = GF_CELL_OTHER;
+static const cJSON *value_of(const gf_rows *r, int64_t field) {
+    const jsonl *j = r->state;
+    return r->field[field] ? cJSON_GetObjectItemCaseSensitive(j->row, r->field[field]) : NULL;
+}
+
+/* Makes room for all lists of the row, so that no cell's items move. */
+static bool reserve_items(const gf_rows *r, jsonl *j, gf_err *e) {
+    int64_t wanted = 0;
+    void *p;
+    for (int64_t i = 0; i < r->n_fields; i++) {
+        const cJSON *value = value_of(r, i);
+        wanted += cJSON_IsArray(value) ? cJSON_GetArraySize(value) : 0;
+    }
+    j->used = 0;
+    if (wanted <= j->capacity) return true;
+    if (!(p = gf_realloc_array(j->items, wanted, sizeof *j->items, e))) return false;
+    j->items = p;
+    if (!(p = gf_realloc_array(j->sizes, wanted, sizeof *j->sizes, e))) return false;
+    j->sizes = p;
+    j->capacity = wanted;
+    return true;
+}
+
+static gf_cell list_cell(jsonl *j, const cJSON *list) {
+    int64_t first = j->used;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsString(item))
+            return gf_cell_other(GF_CELL_OTHER, "a list of more than strings");
+        j->items[j->used] = item->valuestring;
+        j->sizes[j->used++] = strlen(item->valuestring);
+    }
+    return (gf_cell){.kind = GF_CELL_LIST,
+                     .text = gf_json_kind(list),
+                     .items = j->items + first,
+                     .sizes = j->sizes + first,
+                     .n_items = j->used - first};
+}
+
+static gf_cell cell_of(jsonl *j, const cJSON *value) {
+    gf_cell c = gf_cell_other(GF_CELL_OTHER, gf_json_kind(value));
     if (cJSON_IsString(value))
-        return (gf_cell){GF_CELL_STRING, value->valuestring, strlen(value->valuestring)};
+        return (gf_cell){
+            .kind = GF_CELL_STRING, .text = value->valuestring, .size = strlen(value->valuestring)};
+    if (cJSON_IsArray(value)) return list_cell(j, value);
     if (!value)
-        kind = GF_CELL_MISSING;
+        c.kind = GF_CELL_MISSING;
     else if (cJSON_IsNull(value))
-        kind = GF_CELL_NULL;
-    else if (cJSON_IsNumber(value))
-        kind = GF_CELL_NUMBER;
-    return gf_cell_other(kind, gf_json_kind(value));
+        c.kind = GF_CELL_NULL;
+    else if (cJSON_IsNumber(value)) {
+        c.kind = GF_CELL_NUMBER;
+        c.number = value->valuedouble;
+    }
+    return c;
 }
 
 static int next_object(gf_rows *r, gf_cell *cells, gf_err *e) {
-    const jsonl *j = r->state;
+    jsonl *j = r->state;
     int got = read_row(r, e);
-    for (int64_t i = 0; got == 1 && i < r->n_fields; i++)
-        cells[i] =
-            cell_of(r->field[i] ? cJSON_GetObjectItemCaseSensitive(j->row, r->field[i]) : NULL);
+    if (got == 1 && !reserve_items(r, j, e)) return -1;
+    for (int64_t i = 0; got == 1 && i < r->n_fields; i++) cells[i] = cell_of(j, value_of(r, i));
     return got;
 }
 

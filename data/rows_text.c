@@ -16,6 +16,7 @@ static int next_line(gf_rows *r, gf_cell *cells, gf_err *e) {
     int got = gf_lines_next(l, &line, &size, e);
     if (got != 1) return got;
     r->line = l->number;
+    gf_rows_watch_line(r, line, size, l->offset);
     for (int64_t i = 1; i < r->n_fields; i++) cells[i] = gf_cell_other(GF_CELL_MISSING, "missing");
     if (r->n_fields > 0) cells[0] = gf_cell_string(0, line, gf_lines_trim(line, size));
     return 1;

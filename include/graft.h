@@ -53,6 +53,14 @@ typedef struct graft_error {
     char text[768]; /* one line in UTF-8: WHERE: WHAT; WHAT TO DO */
 } graft_error;
 
+/* What a task predicts of a text; other kinds may come. */
+typedef enum graft_kind {
+    GRAFT_CLASSIFICATION = 0, /* one of its classes */
+    GRAFT_MULTI_LABEL = 1,    /* any number of its classes */
+    GRAFT_REGRESSION = 2,     /* a number */
+    GRAFT_ORDINAL = 3         /* one of its classes, which stand in their order */
+} graft_kind;
+
 typedef struct graft_model graft_model;
 
 /* GRAFT_VERSION of the library that runs. */
@@ -82,8 +90,15 @@ GRAFT_API int graft_task_count(const graft_model *m);
 GRAFT_API const char *graft_task_name(const graft_model *m, int task);
 /* The task of a name, or -1. */
 GRAFT_API int graft_task_find(const graft_model *m, const char *name);
+/* The task's graft_kind, or -1. */
+GRAFT_API int graft_task_kind(const graft_model *m, int task);
+/* Numbers that graft_predict() gives for a text: one per class. A regression has one, with the name
+ * "value". */
 GRAFT_API int graft_class_count(const graft_model *m, int task);
 GRAFT_API const char *graft_class_name(const graft_model *m, int task, int class_index);
+/* The score from which on a class of GRAFT_MULTI_LABEL is predicted, itself included; NaN for other
+ * kinds. */
+GRAFT_API float graft_class_threshold(const graft_model *m, int task, int class_index);
 
 /* texts [n] are UTF-8 and end with 0; malformed sequences are read as U+FFFD. An empty text is a
  * text like others; NULL for one is an error that names its index. After a failure the results hold
@@ -94,11 +109,17 @@ GRAFT_API bool graft_embed(graft_model *m, const char *const *texts, size_t n, f
                            graft_error *e);
 
 /* One encoder pass for all tasks. scores [graft_task_count()] points to an array per task, of
- * [n, graft_class_count()] probabilities in the order of graft_class_name(); those of a text and
- * task sum to 1. A task whose pointer is NULL is left out; so are all of them where scores is NULL,
- * and the embeddings where embeddings is. */
+ * [n, graft_class_count()] numbers in the order of graft_class_name(): probabilities, which for a
+ * text and task sum to 1, but of GRAFT_MULTI_LABEL are each class's own; of GRAFT_REGRESSION the
+ * value. A task whose pointer is NULL is left out; so are all of them where scores is NULL, and the
+ * embeddings where embeddings is. */
 GRAFT_API bool graft_predict(graft_model *m, const char *const *texts, size_t n, float *embeddings,
                              float *const *scores, graft_error *e);
+
+/* The class that a row [graft_class_count()] of such scores predicts. GRAFT_CLASSIFICATION: the
+ * largest score's, the first of equals. GRAFT_ORDINAL: the highest class that the text reaches with
+ * a probability above 0.5, which need not be the likeliest one. -1 of the other kinds. */
+GRAFT_API int graft_best_class(const graft_model *m, int task, const float *scores);
 
 #ifdef __cplusplus
 }

@@ -99,13 +99,15 @@ bool gf_model_is_dense(const gf_model *m, const gf_param *p) {
     return p == m->dense.weight || (p == m->dense.bias && p != NULL);
 }
 
-/* Puts the last n parameters before those of the heads, which keep their order. */
-static void move_before_heads(gf_model *m, int64_t n) {
-    gf_param **items = m->params.items, *moved[2];
-    int64_t heads = 2 * m->n_heads, from = m->params.count - n;
+enum { MLM_PARAMS = 5 };
+
+/* Puts the last n parameters before the `behind` that stand before them. */
+static void move_before(gf_model *m, int64_t n, int64_t behind) {
+    gf_param **items = m->params.items, *moved[MLM_PARAMS];
+    int64_t from = m->params.count - n;
     memcpy(moved, items + from, (size_t)n * sizeof *moved);
-    memmove(items + from - heads + n, items + from - heads, (size_t)heads * sizeof *items);
-    memcpy(items + from - heads, moved, (size_t)n * sizeof *moved);
+    memmove(items + from - behind + n, items + from - behind, (size_t)behind * sizeof *items);
+    memcpy(items + from - behind, moved, (size_t)n * sizeof *moved);
 }
 
 static void drop_dense(gf_model *m) {
@@ -128,7 +130,7 @@ bool gf_model_add_dense(gf_model *m, const char *prefix, int64_t out, bool bias,
         m->dense.bias = add(m, prefix, "bias", gf_shape1(out), e);
     else
         m->zeros = gf_alloc_array(out, sizeof *m->zeros, e);
-    move_before_heads(m, m->params.count - before);
+    move_before(m, m->params.count - before, 2 * m->n_heads + (m->mlm.bias ? MLM_PARAMS : 0));
     return m->dense.bias || m->zeros;
 }
 
@@ -143,6 +145,34 @@ bool gf_model_set_pooling(gf_model *m, gf_pooling p, gf_err *e) {
     if (changes) drop_dense(m);
     return !changes || p != GF_POOL_POOLER ||
            gf_model_add_dense(m, "pooler.dense", m->config.hidden_size, true, GF_DENSE_TANH, e);
+}
+
+void gf_model_drop_mlm(gf_model *m) {
+    gf_param *all[MLM_PARAMS] = {m->mlm.dense.weight, m->mlm.dense.bias, m->mlm.norm.weight,
+                                 m->mlm.norm.bias, m->mlm.bias};
+    for (int i = 0; i < MLM_PARAMS; i++)
+        if (all[i]) gf_params_remove(&m->params, all[i]);
+    m->mlm = (gf_mlm){0};
+}
+
+bool gf_model_add_mlm(gf_model *m, gf_err *e) {
+    const char *prefix = "cls.predictions.transform";
+    int64_t h = m->config.hidden_size;
+    if (m->mlm.bias) return true;
+    if (!add_linear(m, &m->mlm.dense, "cls.predictions.transform.dense", h, h, e) ||
+        !add_norm(m, &m->mlm.norm, prefix, e) ||
+        !(m->mlm.bias = add(m, "cls.predictions", "bias", gf_shape1(m->config.vocab_size), e))) {
+        gf_model_drop_mlm(m);
+        return false;
+    }
+    move_before(m, MLM_PARAMS, 2 * m->n_heads);
+    return true;
+}
+
+bool gf_model_is_mlm(const gf_model *m, const gf_param *p) {
+    const gf_mlm *l = &m->mlm;
+    return p && (p == l->dense.weight || p == l->dense.bias || p == l->norm.weight ||
+                 p == l->norm.bias || p == l->bias);
 }
 
 static bool fill_head(gf_model *m, gf_head *h, const char *task, gf_task_type type,

@@ -12,9 +12,10 @@
  *
  * Parameters are named as Hugging Face names them, without the "bert." prefix. The pooler is
  * pooler.dense.weight [H, H] and .bias, a Dense is dense.weight [E, H] and, perhaps, dense.bias;
- * heads are heads.<task>.weight [O, E] and heads.<task>.bias [O], O the logits of the task's type; H
- * is the hidden size, E the embedding's. checkpoints/ fills values from files; model/encode.h builds
- * the computation. The model owns all it points to. */
+ * heads are heads.<task>.weight [O, E] and heads.<task>.bias [O], O the logits of the task's type;
+ * the masked language model is cls.predictions.* (model/mlm.h). H is the hidden size, E the
+ * embedding's. checkpoints/ fills values from files; model/encode.h builds the computation. The
+ * model owns all it points to. */
 #ifndef GF_MODEL_MODEL_H
 #define GF_MODEL_MODEL_H
 
@@ -62,6 +63,14 @@ typedef struct gf_bert_layer {
     gf_norm output_norm;
 } gf_bert_layer;
 
+/* What predicts masked tokens (Devlin et al. 2019, section 3.1): a transform and a bias; the matrix
+ * behind them is that of the word embeddings. */
+typedef struct gf_mlm {
+    gf_linear dense; /* [H, H] cls.predictions.transform.dense; weight NULL: there is none */
+    gf_norm norm;    /* cls.predictions.transform.LayerNorm */
+    gf_param *bias;  /* [V] cls.predictions.bias */
+} gf_mlm;
+
 typedef struct gf_head {
     char *name; /* the task's */
     gf_task_type type;
@@ -78,7 +87,7 @@ typedef struct gf_model {
     bool normalize;     /* L2 norm of the pooled embedding */
     int64_t max_length; /* tokens of a text, special ones included */
     gf_tokenizer *tokenizer;
-    gf_params params;                    /* embeddings, layers, projection, heads, in this order */
+    gf_params params; /* embeddings, layers, projection, mlm, heads, in this order */
     gf_param *words, *positions, *types; /* [V, H], [P, H], [Y, H] */
     gf_norm embedding_norm;
     gf_bert_layer *layers; /* [num_hidden_layers] */
@@ -86,6 +95,7 @@ typedef struct gf_model {
     gf_dense_activation dense_activation;
     int64_t embedding_size; /* E: the hidden size, or what the projection makes of it */
     gf_real *zeros;         /* [E] in place of a bias that a projection lacks */
+    gf_mlm mlm;             /* there while the model is trained on masked tokens */
     gf_head *heads;         /* [n_heads] */
     int64_t n_heads;
     gf_map *maps; /* [n_maps] files in which mapped parameter values lie */
@@ -105,6 +115,13 @@ bool gf_model_add_dense(gf_model *m, const char *prefix, int64_t out, bool bias,
                         gf_dense_activation activation, gf_err *e);
 /* True for what stands between the encoder and the heads. */
 bool gf_model_is_dense(const gf_model *m, const gf_param *p);
+/* The masked language model's parameters, without values; true also when the model has them. They
+ * belong to training: checkpoints keep them, model folders and exports leave them out. */
+bool gf_model_add_mlm(gf_model *m, gf_err *e);
+/* Removes them; the model need not have them. */
+void gf_model_drop_mlm(gf_model *m);
+/* True for the masked language model's own parameters. */
+bool gf_model_is_mlm(const gf_model *m, const gf_param *p);
 /* A further head for a classification; names are copied. Fails when the task has one already. */
 bool gf_model_add_head(gf_model *m, const char *task, const char *const *classes, int64_t n_classes,
                        gf_err *e);

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const gf_optimizer_names[] = {"adamw", "sgd", NULL};
+
+static const char layer_prefix[] = "encoder.layer.";
+
 static bool starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
@@ -16,12 +20,26 @@ static bool is_spared_from_decay(const char *name) {
     return gf_text_ends_with(name, ".bias") || strstr(name, "LayerNorm.");
 }
 
+static int64_t layer_of(const char *name) {
+    return strtol(name + sizeof layer_prefix - 1, NULL, 10);
+}
+
+static bool is_below(const char *name, int64_t lowest_layer) {
+    if (starts_with(name, "embeddings.")) return lowest_layer >= 0;
+    return starts_with(name, layer_prefix) && layer_of(name) < lowest_layer;
+}
+
+int64_t gf_unfreeze_lowest(int64_t layers, int64_t per_stage, int64_t stage) {
+    int64_t to_open_all = layers / per_stage + (layers % per_stage > 0);
+    if (stage > to_open_all) return -1;
+    return stage == to_open_all ? 0 : layers - stage * per_stage;
+}
+
 /* How many factors of layer_decay slow this parameter down. */
 static int64_t depth_below_heads(const char *name, int64_t layers) {
-    static const char prefix[] = "encoder.layer.";
     if (starts_with(name, "embeddings.")) return layers;
-    if (!starts_with(name, prefix)) return 0;
-    return layers - 1 - strtol(name + sizeof prefix - 1, NULL, 10);
+    if (!starts_with(name, layer_prefix)) return 0;
+    return layers - 1 - layer_of(name);
 }
 
 /* By multiplication: pow() may differ in its last bit from one libm to the next. */
@@ -113,7 +131,8 @@ static bool check_rule(const gf_params *params, const gf_rule *rules, int64_t r,
                    rules[r].pattern);
 }
 
-/* The index of the group with this pattern, lr and decay, made if need be; -1: no memory. */
+/* The index of the group with these settings, made if need be; -1: no memory. A rule has one l2_sp.
+ */
 static int64_t find_group(gf_groups *g, const gf_group *wanted, gf_err *e) {
     for (int64_t i = 0; i < g->count; i++) {
         const gf_group *have = &g->items[i];
@@ -130,7 +149,8 @@ static bool add_to_group(gf_groups *g, gf_param *p, const gf_rule *rule, int64_t
                          double default_decay, gf_err *e) {
     gf_group wanted = {.pattern = rule->pattern,
                        .lr = decayed_lr(rule, p->name, layers),
-                       .weight_decay = weight_decay_of(rule, p->name, default_decay)};
+                       .weight_decay = weight_decay_of(rule, p->name, default_decay),
+                       .l2_sp = rule->l2_sp};
     int64_t i = find_group(g, &wanted, e);
     if (i < 0) return false;
     p->trainable = true;
@@ -148,7 +168,7 @@ static void freeze_all(gf_params *params) {
 }
 
 bool gf_groups_assign(gf_groups *g, gf_params *params, const gf_rule *rules, int64_t n_rules,
-                      int64_t layers, double default_decay, gf_err *e) {
+                      int64_t layers, int64_t lowest_layer, double default_decay, gf_err *e) {
     bool ok = true;
     g->count = 0;
     freeze_all(params);
@@ -156,11 +176,23 @@ bool gf_groups_assign(gf_groups *g, gf_params *params, const gf_rule *rules, int
     for (int64_t r = 0; r < n_rules; r++)
         for (int64_t i = 0; ok && i < params->count; i++) {
             gf_param *p = params->items[i];
-            if (deciding_rule(p->name, rules, n_rules, layers) == r)
+            if (!is_below(p->name, lowest_layer) &&
+                deciding_rule(p->name, rules, n_rules, layers) == r)
                 ok = add_to_group(g, p, &rules[r], layers, default_decay, e);
         }
     if (!ok) freeze_all(params);
     return ok;
+}
+
+void gf_groups_freeze(gf_groups *g, gf_params *params, const char *prefix) {
+    for (int64_t i = 0; i < params->count; i++) {
+        gf_param *p = params->items[i];
+        if (!p->trainable || strncmp(p->name, prefix, strlen(prefix)) != 0) continue;
+        g->items[p->group].params--;
+        g->items[p->group].elements -= gf_param_count(p);
+        p->trainable = false;
+        p->group = -1;
+    }
 }
 
 void gf_groups_free(gf_groups *g) {
@@ -173,17 +205,17 @@ static bool zeroed(gf_real **array, int64_t count, gf_err *e) {
     return *array || (*array = gf_alloc_array(count, sizeof **array, e));
 }
 
-static bool reserve(gf_param *p, gf_err *e) {
+static bool reserve(gf_param *p, gf_optimizer optimizer, gf_err *e) {
     int64_t count = gf_param_count(p);
     if (!gf_param_own(p, e) || !zeroed(&p->grad, count, e)) return false;
     return (p->moment1 || zeroed(&p->moment1, count, e)) &&
-           (p->moment2 || zeroed(&p->moment2, count, e));
+           (optimizer == GF_OPTIMIZER_SGD || p->moment2 || zeroed(&p->moment2, count, e));
 }
 
-bool gf_groups_reserve(gf_params *params, gf_err *e) {
+bool gf_groups_reserve(gf_params *params, gf_optimizer optimizer, gf_err *e) {
     for (int64_t i = 0; i < params->count; i++) {
         gf_param *p = params->items[i];
-        if (p->trainable && !reserve(p, e)) return false;
+        if (p->trainable && !reserve(p, optimizer, e)) return false;
         if (p->trainable) continue;
         gf_free(p->grad);
         p->grad = NULL;

@@ -3,6 +3,7 @@
 #include "core/mem.h"
 #include "include/graft.h"
 #include "model/engine.h"
+#include "recipes/score.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -150,14 +151,39 @@ int graft_task_find(const graft_model *m, const char *name) {
     return h ? (int)(h - m->model.heads) : -1;
 }
 
+static int64_t scores_of(const gf_head *h) { return gf_task_score_count(h->type, h->n_classes); }
+
 int graft_class_count(const graft_model *m, int task) {
     const gf_head *h = head_at(m, task);
-    return h ? (int)h->n_classes : 0;
+    return h ? (int)scores_of(h) : 0;
 }
 
 const char *graft_class_name(const graft_model *m, int task, int class_index) {
     const gf_head *h = head_at(m, task);
-    return h && class_index >= 0 && class_index < h->n_classes ? h->classes[class_index] : NULL;
+    if (!h || class_index < 0 || class_index >= scores_of(h)) return NULL;
+    return h->type == GF_TASK_REGRESSION ? "value" : h->classes[class_index];
+}
+
+_Static_assert((int)GRAFT_CLASSIFICATION == (int)GF_TASK_CLASSIFICATION &&
+                   (int)GRAFT_MULTI_LABEL == (int)GF_TASK_MULTI_LABEL &&
+                   (int)GRAFT_REGRESSION == (int)GF_TASK_REGRESSION &&
+                   (int)GRAFT_ORDINAL == (int)GF_TASK_ORDINAL,
+               "the same types in the same order");
+
+int graft_task_kind(const graft_model *m, int task) {
+    const gf_head *h = head_at(m, task);
+    return h ? (int)h->type : -1;
+}
+
+float graft_class_threshold(const graft_model *m, int task, int class_index) {
+    const gf_head *h = head_at(m, task);
+    if (!h || !h->thresholds || class_index < 0 || class_index >= h->n_classes) return NAN;
+    return h->thresholds[class_index];
+}
+
+int graft_best_class(const graft_model *m, int task, const float *scores) {
+    const gf_head *h = head_at(m, task);
+    return h && scores ? (int)gf_score_pick(h->type, h->n_classes, scores) : -1;
 }
 
 typedef struct answer {
@@ -166,7 +192,7 @@ typedef struct answer {
     gf_engine *engine;
     float *embeddings;
     float *const *scores;
-    float **logits; /* [heads][rows of a batch, classes] */
+    float **logits; /* [heads][rows of a batch, outputs] */
 } answer;
 
 static bool check_arguments(const answer *a, const char *const *texts, size_t n, gf_err *e) {
@@ -214,9 +240,9 @@ static bool check_finite(const answer *a, int64_t text, const char *what, int64_
 
 static bool take_scores(const answer *a, const gf_batch *b, const gf_head *h, const float *logits,
                         float *scores, gf_err *e) {
-    for (int64_t i = 0, n = h->n_classes; i < b->sequences; i++) {
+    for (int64_t i = 0, n = scores_of(h); i < b->sequences; i++) {
         float *row = scores + b->row[i] * n;
-        gf_engine_softmax(a->engine, n, logits + i * n, row);
+        gf_task_scores(h->type, h->n_classes, a->engine->vec, logits + i * h->outputs, row);
         if (!check_finite(a, b->row[i], h->name, n, row, e)) return false;
     }
     return true;
@@ -244,7 +270,7 @@ static bool sweep(answer *a, const gf_dataset *d, gf_err *e) {
     int64_t most = d->rows < BATCH ? d->rows : BATCH;
     bool ok = (a->logits = gf_alloc_array(m->n_heads, sizeof *a->logits, e)) != NULL;
     for (int64_t h = 0; ok && a->scores && h < m->n_heads; h++)
-        ok = (a->logits[h] = gf_alloc_array(most * m->heads[h].n_classes, sizeof(float), e));
+        ok = (a->logits[h] = gf_alloc_array(most * m->heads[h].outputs, sizeof(float), e));
     ok = ok && (a->engine = take_engine(a->m, e));
     ok = ok && gf_engine_sweep(a->engine, m, d, BATCH, take_batch, a, e);
     if (a->engine) give_engine(a->m, a->engine);

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "core/version.h"
 #include "recipes/folder.h"
+#include "recipes/metric.h"
 
 #include <string.h>
 
@@ -19,26 +20,51 @@ static bool read_part(const char *run, const char *name, cJSON **j, gf_err *e) {
     return ok;
 }
 
+/* A table's cell: without | and line ends. */
+static bool add_name(const char *name, gf_text *out, gf_err *e) {
+    bool ok = true;
+    for (const char *p = name; ok && *p; p++)
+        ok = *p == '|'    ? gf_text_add(out, e, "\\|")
+             : *p == '\n' ? gf_text_add(out, e, " ")
+                          : gf_text_add_bytes(out, p, 1, e);
+    return ok;
+}
+
 static bool add_head(const gf_head *h, gf_text *out, gf_err *e) {
     bool ok = gf_text_add(out, e, "| %s | %lld | ", h->name, (long long)h->n_classes);
     for (int64_t i = 0; ok && i < h->n_classes; i++) {
-        ok = gf_text_add(out, e, "%s", i ? ", " : "");
-        for (const char *p = h->classes[i]; ok && *p; p++) /* a table's cell: | and line ends */
-            ok = *p == '|'    ? gf_text_add(out, e, "\\|")
-                 : *p == '\n' ? gf_text_add(out, e, " ")
-                              : gf_text_add_bytes(out, p, 1, e);
+        ok = gf_text_add(out, e, "%s", i ? ", " : "") && add_name(h->classes[i], out, e);
+        if (h->thresholds) ok = ok && gf_text_add(out, e, " (from %.4g)", (double)h->thresholds[i]);
     }
-    return ok && gf_text_add(out, e, " |\n");
+    return ok && gf_text_add(out, e, " | %s |\n", gf_task_type_names[h->type]);
 }
 
 static bool add_heads(const gf_model *m, gf_text *out, gf_err *e) {
-    bool ok = m->n_heads == 0 ||
-              gf_text_add(out, e,
-                          "\n## Tasks\n\n"
-                          "The heads are linear layers over the sentence embedding, in "
-                          "`heads.safetensors`; `heads.json` names their classes.\n\n"
-                          "| task | classes | labels |\n| --- | --- | --- |\n");
+    bool cells = false, ok;
+    for (int64_t i = 0; i < m->n_heads; i++) cells = cells || m->heads[i].thresholds;
+    ok = m->n_heads == 0 ||
+         gf_text_add(out, e,
+                     "\n## Tasks\n\n"
+                     "The heads are linear layers over the sentence embedding, in "
+                     "`heads.safetensors`; `heads.json` names their classes.%s\n\n"
+                     "| task | classes | labels | type |\n| --- | --- | --- | --- |\n",
+                     cells ? " A label of a multi_label task is predicted from the score on that "
+                             "is given with it."
+                           : "");
     for (int64_t i = 0; ok && i < m->n_heads; i++) ok = add_head(&m->heads[i], out, e);
+    return ok;
+}
+
+/* "accuracy 0.8123, macro-F1 0.8011", what is defined of the metrics but the loss. */
+static bool add_values(const cJSON *task, gf_text *out, gf_err *e) {
+    bool ok = true, first = true;
+    for (int i = GF_METRIC_LOSS + 1; ok && i < GF_METRICS; i++) {
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(task, gf_metric_list[i].name);
+        if (!cJSON_IsNumber(value)) continue;
+        ok = gf_text_add(out, e, "%s%s %.4f", first ? "" : ", ", gf_metric_list[i].title,
+                         value->valuedouble);
+        first = false;
+    }
     return ok;
 }
 
@@ -48,13 +74,11 @@ static bool add_split(const cJSON *metrics, const char *split, gf_text *out, gf_
     bool ok = true;
     cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(metrics, split)) {
         const cJSON *loss = cJSON_GetObjectItemCaseSensitive(task, "loss");
-        const cJSON *accuracy = cJSON_GetObjectItemCaseSensitive(task, "accuracy");
-        const cJSON *f1 = cJSON_GetObjectItemCaseSensitive(task, "macro_f1");
         const cJSON *support = cJSON_GetObjectItemCaseSensitive(task, "support");
-        if (!ok || !cJSON_IsNumber(accuracy) || !cJSON_IsNumber(f1)) continue;
-        ok = gf_text_add(out, e, "| %s | %s | %.0f | %.4f | %.4f | %.4f |\n", task->string, split,
-                         support ? support->valuedouble : 0, loss ? loss->valuedouble : 0,
-                         accuracy->valuedouble, f1->valuedouble);
+        if (!ok || !cJSON_IsNumber(loss)) continue;
+        ok = gf_text_add(out, e, "| %s | %s | %.0f | %.4f | ", task->string, split,
+                         cJSON_IsNumber(support) ? support->valuedouble : 0, loss->valuedouble) &&
+             add_values(task, out, e) && gf_text_add(out, e, " |\n");
     }
     return ok;
 }
@@ -67,8 +91,8 @@ static bool add_run(const char *run, gf_text *out, gf_err *e) {
     if (ok && metrics)
         ok = gf_text_add(out, e,
                          "\n## Metrics\n\n"
-                         "| task | split | rows | loss | accuracy | macro-F1 |\n"
-                         "| --- | --- | --- | --- | --- | --- |\n") &&
+                         "| task | split | rows | loss | metrics |\n"
+                         "| --- | --- | --- | --- | --- |\n") &&
              add_split(metrics, "dev", out, e) && add_split(metrics, "test", out, e);
     gf_run_folder_drop_places(recipe);
     if (ok && recipe)

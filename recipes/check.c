@@ -1,175 +1,31 @@
-#include "recipes/check.h"
+#include "recipes/check_parts.h"
 
+#include "checkpoints/folder.h"
+#include "checkpoints/open.h"
+#include "core/io.h"
+#include "core/json.h"
 #include "core/mem.h"
 #include "recipes/step.h"
 
 #include <stdlib.h>
 
-typedef struct checking {
-    const gf_run *run;
-    gf_text *out;
-    int64_t *problems;
-} checking;
-
-/* A row by its text's hash. Equal hashes of 64 bits are taken for equal texts. */
-typedef struct seen {
-    uint64_t hash;
-    int64_t row;
-} seen;
-
-static int by_hash(const void *a, const void *b) {
-    const seen *x = a, *y = b;
-    if (x->hash != y->hash) return x->hash < y->hash ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
-/* The rows of a data set, sorted by hash; gf_free() it. */
-static seen *sort_rows(const gf_dataset *d, gf_err *e) {
-    seen *s = gf_alloc_array(d->rows, sizeof *s, e);
-    for (int64_t i = 0; s && i < d->rows; i++) s[i] = (seen){d->text_hash[i], i};
-    if (s) qsort(s, (size_t)d->rows, sizeof *s, by_hash);
-    return s;
-}
-
-static double percent(int64_t part, int64_t whole) {
+double gf_check_percent(int64_t part, int64_t whole) {
     return whole ? 100 * (double)part / (double)whole : 0;
 }
 
-static bool add_split(checking *c, const char *name, const gf_dataset *d, gf_err *e) {
-    int64_t longest = 0, unlabelled = 0;
-    for (int64_t i = 0; i < d->rows; i++) {
-        bool any = false;
-        int64_t length = d->start[i + 1] - d->start[i];
-        if (length > longest) longest = length;
-        for (int64_t t = 0; t < d->n_tasks; t++) any |= d->label[t][i] >= 0;
-        unlabelled += !any;
-    }
-    return gf_text_add(c->out, e, "%s: %s\n  %lld rows, %.1f tokens each, longest %lld\n", name,
-                       d->path, (long long)d->rows, (double)d->ids.count / (double)d->rows,
-                       (long long)longest) &&
-           gf_text_add(c->out, e, "  truncated at %lld tokens: %lld rows (%.1f %%)\n",
-                       (long long)c->run->model.max_length, (long long)d->truncated,
-                       percent(d->truncated, d->rows)) &&
-           gf_text_add(c->out, e, "  [UNK]: %lld of %lld pieces (%.2f %%)\n", (long long)d->unknown,
-                       (long long)d->ids.count - 2 * d->rows,
-                       percent(d->unknown, d->ids.count - 2 * d->rows)) &&
-           (!unlabelled ||
-            gf_text_add(c->out, e, "  without any label: %lld rows\n", (long long)unlabelled));
+bool gf_check_place(gf_finding *f, const gf_split *s, int64_t row, gf_err *e) {
+    return gf_finding_place(f, e, "%s:%lld", s->shown, (long long)s->row[row].line);
 }
 
-static bool add_classes(checking *c, int64_t task, const int64_t *counts, int64_t splits,
-                        gf_err *e) {
-    const gf_labels *l = &c->run->labels[task];
-    bool ok = true;
-    for (int64_t k = 0; ok && k < l->count; k++) {
-        const int64_t *row = counts + k * splits;
-        ok = gf_text_add(c->out, e, "  ") && gf_text_add_column(c->out, l->names[k], 28, e);
-        for (int64_t s = 0; ok && s < splits; s++)
-            ok = gf_text_add(c->out, e, " %9lld", (long long)row[s]);
-        ok = ok && gf_text_add(c->out, e, "\n");
-        if (!ok || row[0] > 0) continue;
-        *c->problems += 1;
-        ok = gf_text_add(c->out, e, "! class \"%s\" of task \"%s\" has no row in train\n",
-                         l->names[k], c->run->recipe->tasks[task].name);
-    }
-    return ok;
+bool gf_check_say_rows(gf_finding *f, const char *what, const gf_split *s, gf_err *e) {
+    return gf_text_add(&f->what, e, "%s in %lld %s of %s (%.1f %%)", what, (long long)f->count,
+                       f->count == 1 ? "row" : "rows", s->name,
+                       gf_check_percent(f->count, s->rows));
 }
 
-static bool add_task(checking *c, int64_t task, gf_err *e) {
-    const gf_run *r = c->run;
-    const gf_dataset *sets[] = {&r->train, &r->dev, &r->test};
-    static const char *const names[] = {"train", "dev", "test"};
-    int64_t classes = r->labels[task].count, missing[3] = {0};
-    int64_t *counts = gf_alloc_array(classes * 3, sizeof *counts, e);
-    bool ok = counts && gf_text_add(c->out, e, "task %-25.25s", r->recipe->tasks[task].name);
-    for (int s = 0; ok && s < 3; s++) {
-        for (int64_t i = 0; i < sets[s]->rows; i++) {
-            int32_t label = sets[s]->label[task][i];
-            if (label < 0)
-                missing[s]++;
-            else
-                counts[label * 3 + s]++;
-        }
-        ok = gf_text_add(c->out, e, " %9s", names[s]);
-    }
-    ok = ok && gf_text_add(c->out, e, "\n") && add_classes(c, task, counts, 3, e) &&
-         gf_text_add(c->out, e, "  %-28s %9lld %9lld %9lld\n", "(missing)", (long long)missing[0],
-                     (long long)missing[1], (long long)missing[2]);
-    gf_free(counts);
-    return ok;
-}
-
-/* The last row before this one that has the same text and another label, -1 if there is none.
- * last[t] is the last row of the text that has a label of task t. */
-static int64_t find_rival(const gf_dataset *d, int64_t row, int64_t *last) {
-    int64_t rival = -1;
-    for (int64_t t = 0; t < d->n_tasks; t++) {
-        if (d->label[t][row] < 0) continue;
-        if (last[t] >= 0 && d->label[t][last[t]] != d->label[t][row] && last[t] > rival)
-            rival = last[t];
-        last[t] = row;
-    }
-    return rival;
-}
-
-enum { SHOWN = 5 };
-
-/* Neighbours in hash order with one text. */
-static bool add_repeats(checking *c, const char *name, const gf_dataset *d, const seen *s,
-                        gf_err *e) {
-    int64_t equal = 0, different = 0, first[SHOWN], second[SHOWN];
-    int64_t *last = gf_alloc_array(d->n_tasks, sizeof *last, e);
-    bool ok = last != NULL;
-    for (int64_t i = 0; ok && i < d->rows; i++) {
-        bool again = i > 0 && s[i].hash == s[i - 1].hash;
-        int64_t rival;
-        for (int64_t t = 0; !again && t < d->n_tasks; t++) last[t] = -1;
-        equal += again;
-        if ((rival = find_rival(d, s[i].row, last)) < 0) continue;
-        if (different < SHOWN) {
-            first[different] = d->line[rival];
-            second[different] = d->line[s[i].row];
-        }
-        different++;
-    }
-    gf_free(last);
-    if (ok && equal) ok = gf_text_add(c->out, e, "%s repeats %lld texts\n", name, (long long)equal);
-    if (!ok || !different) return ok;
-    *c->problems += 1;
-    ok =
-        gf_text_add(c->out, e, "! %lld of them have different labels; lines", (long long)different);
-    for (int64_t i = 0; ok && i < different && i < SHOWN; i++)
-        ok = gf_text_add(c->out, e, "%s %lld/%lld", i ? "," : "", (long long)first[i],
-                         (long long)second[i]);
-    return ok && gf_text_add(c->out, e, different > SHOWN ? ", ...\n" : "\n");
-}
-
-static bool add_overlap(checking *c, const char *a_name, const gf_dataset *a, const seen *x,
-                        const char *b_name, const gf_dataset *b, const seen *y, gf_err *e) {
-    int64_t shared = 0, lines[SHOWN][2];
-    bool ok;
-    for (int64_t i = 0, k = 0; i < a->rows && k < b->rows;) {
-        if (x[i].hash < y[k].hash)
-            i++;
-        else if (x[i].hash > y[k].hash)
-            k++;
-        else {
-            if (shared < SHOWN) {
-                lines[shared][0] = a->line[x[i].row];
-                lines[shared][1] = b->line[y[k].row];
-            }
-            shared++;
-            k++;
-        }
-    }
-    if (!shared) return true;
-    *c->problems += 1;
-    ok = gf_text_add(c->out, e, "! %lld texts of %s stand in %s, too; lines", (long long)shared,
-                     b_name, a_name);
-    for (int64_t i = 0; ok && i < shared && i < SHOWN; i++)
-        ok = gf_text_add(c->out, e, "%s %lld/%lld", i ? "," : "", (long long)lines[i][1],
-                         (long long)lines[i][0]);
-    return ok && gf_text_add(c->out, e, shared > SHOWN ? ", ...\n" : "\n");
+bool gf_check_by_cleaning(gf_checking *c, gf_finding *f, gf_err *e) {
+    c->cleaning_helps = true;
+    return gf_text_add(&f->fix, e, "%s", c->fix_command);
 }
 
 /* Patterns are resolved as training would. */
@@ -181,24 +37,167 @@ static bool check_phases(gf_run *r, gf_err *e) {
     return ok;
 }
 
-bool gf_run_check(gf_run *r, gf_text *out, int64_t *problems, gf_err *e) {
-    const gf_dataset *sets[] = {&r->train, &r->dev, &r->test};
-    static const char *const names[] = {"train", "dev", "test"};
-    seen *rows[3] = {0};
-    checking c = {r, out, problems};
-    bool ok = check_phases(r, e);
-    *problems = 0;
-    for (int s = 0; ok && s < 3; s++)
-        if (sets[s]->rows) ok = add_split(&c, names[s], sets[s], e);
-    for (int64_t t = 0; ok && t < r->recipe->n_tasks; t++) ok = add_task(&c, t, e);
-    for (int s = 0; ok && s < 3; s++)
-        ok = (rows[s] = sort_rows(sets[s], e)) && add_repeats(&c, names[s], sets[s], rows[s], e);
-    for (int a = 0; ok && a < 3; a++)
-        for (int b = a + 1; ok && b < 3; b++)
-            ok = add_overlap(&c, names[a], sets[a], rows[a], names[b], sets[b], rows[b], e);
-    ok = ok &&
-         gf_text_add(out, e, *problems ? "%lld problems, marked with !\n" : "no problems found\n",
-                     (long long)*problems);
-    for (int s = 0; s < 3; s++) gf_free(rows[s]);
+/* The base for its tokenizer alone. */
+static bool open_base(gf_model *m, const gf_recipe *r, const gf_log *log, gf_err *e) {
+    if (r->init || gf_place_find(r->base) == GF_PLACE_MODEL)
+        return gf_folder_open(m, r->base, GF_OPEN_NO_WEIGHTS, log, e);
+    return gf_model_open(m, r->base, log, e);
+}
+
+static int by_problem(const void *a, const void *b) {
+    const gf_finding *x = *(gf_finding *const *)a, *y = *(gf_finding *const *)b;
+    if (x->problem != y->problem) return x->problem ? -1 : 1;
+    return 0;
+}
+
+/* Problems first, else in the order found; qsort() alone is not stable. */
+static void sort_findings(gf_findings *f) {
+    for (int64_t i = 1; i < f->count; i++) {
+        gf_finding *n = f->list[i];
+        int64_t k = i;
+        for (; k > 0 && by_problem(&n, &f->list[k - 1]) < 0; k--) f->list[k] = f->list[k - 1];
+        f->list[k] = n;
+    }
+}
+
+/* Class names and words come from files; a terminal shall not obey them. */
+static void disarm(gf_text *t) {
+    for (size_t i = 0; i < t->length; i++) {
+        unsigned char c = (unsigned char)t->data[i], next = (unsigned char)t->data[i + 1];
+        bool c1 = c == 0xC2 && next >= 0x80 && next < 0xA0;
+        if ((c < 0x20 && c != '\n') || c == 0x7F || c1) t->data[i] = '?';
+        if (c1) t->data[++i] = '?';
+    }
+}
+
+static bool finish(gf_checking *c, gf_err *e) {
+    gf_text *out = &c->out->text;
+    int64_t n = c->findings.problems;
+    bool ok;
+    c->out->problems = n;
+    sort_findings(&c->findings);
+    ok = gf_findings_print(&c->findings, out, e) &&
+         gf_text_add(out, e,
+                     n == 0   ? "no problems found\n"
+                     : n == 1 ? "1 problem, marked with !\n"
+                              : "%lld problems, marked with !\n",
+                     (long long)n) &&
+         (!c->cleaning_helps ||
+          gf_text_add(out, e, "write cleaned splits with: %s\n", c->fix_command)) &&
+         gf_json_number(c->out->json, "problems", (double)n, e) &&
+         gf_findings_to_json(&c->findings, c->out->json, e);
+    if (ok) disarm(out);
+    return ok;
+}
+
+static bool look(gf_checking *c, const gf_model *m, gf_err *e) {
+    c->tokenizer = m->tokenizer;
+    c->positions = m->config.max_position_embeddings;
+    c->max_length = c->recipe->max_length < c->positions ? c->recipe->max_length : c->positions;
+    return gf_json_string(c->out->json, "recipe", c->recipe->path, e) && gf_check_lengths(c, e) &&
+           gf_check_vocabulary(c, e) && gf_check_classes(c, e) && gf_check_equal_texts(c, e) &&
+           gf_check_texts(c, e) && finish(c, e);
+}
+
+/* What training would say of malformed UTF-8: its error, at the first place. */
+static void refuse(gf_check *out, const gf_care *care) {
+    for (int i = 0; i < GF_SPLITS; i++)
+        for (int64_t k = 0; k < care->split[i].rows; k++) {
+            const gf_care_row *row = &care->split[i].row[k];
+            if (row->bad_byte < 0) continue;
+            gf_fail(&out->refused, GF_E_INVALID,
+                    "%s:%lld: invalid UTF-8 at byte %lld of the file, %lld %s in all; save "
+                    "the file as UTF-8, or clean it with --fix",
+                    care->split[i].path, (long long)row->line, (long long)row->bad_byte,
+                    (long long)care->bad_rows, care->bad_rows == 1 ? "row" : "rows");
+            return;
+        }
+}
+
+bool gf_check_run(gf_check *out, const gf_recipe *r, const char *fix_command, const gf_log *log,
+                  gf_err *e) {
+    gf_care care = {0};
+    gf_run run = {0};
+    gf_model base = {0};
+    gf_checking c = {.recipe = r, .care = &care, .fix_command = fix_command, .out = out};
+    bool ok = (out->json = gf_json_object(NULL, NULL, e)) && gf_care_read(&care, r, e);
+    if (ok && care.bad_rows == 0)
+        ok = gf_run_open(&run, r, NULL, log, e) && check_phases(&run, e);
+    else if (ok)
+        ok = open_base(&base, r, log, e);
+    ok = ok && look(&c, run.recipe ? &run.model : &base, e);
+    if (ok && care.bad_rows) refuse(out, &care);
+    gf_findings_free(&c.findings);
+    gf_model_free(&base);
+    if (run.recipe) gf_run_close(&run);
+    gf_care_free(&care);
+    return ok;
+}
+
+void gf_check_free(gf_check *c) {
+    gf_text_free(&c->text);
+    cJSON_Delete(c->json);
+    *c = (gf_check){0};
+}
+
+/* ---- cleaning ---- */
+
+static bool report_splits(const gf_care *c, const gf_cleaning *done, gf_text *out, gf_err *e) {
+    static const struct {
+        gf_drop why;
+        const char *what;
+    } rules[] = {{GF_DROP_NEAR_EMPTY, "near-empty: blank, or fewer than 2 word pieces"},
+                 {GF_DROP_CONFLICT, "equal texts with different labels"},
+                 {GF_DROP_NEAR_CONFLICT, "the same but for white space and case"},
+                 {GF_DROP_SHARED, "text stands in dev or test (of dev: in test)"},
+                 {GF_DROP_REPEAT, "repeats of text and labels"},
+                 {GF_KEPT, "rows kept"}};
+    bool ok = gf_text_add(out, e, "%-50s", "rows dropped");
+    for (int s = 0; ok && s < GF_SPLITS; s++) ok = gf_text_add(out, e, " %8s", c->split[s].name);
+    ok = ok && gf_text_add(out, e, "\n");
+    for (size_t i = 0; ok && i < sizeof rules / sizeof *rules; i++) {
+        ok = gf_text_add(out, e, "  %-48s", rules[i].what);
+        for (int s = 0; ok && s < GF_SPLITS; s++)
+            ok = gf_text_add(out, e, " %8lld", (long long)done->dropped[s][rules[i].why]);
+        ok = ok && gf_text_add(out, e, "\n");
+    }
+    return ok;
+}
+
+static bool report_mended(const gf_cleaning *d, gf_text *out, gf_err *e) {
+    return gf_text_add(out, e,
+                       "rows mended\n"
+                       "  %-48s %8lld\n  %-48s %8lld\n  %-48s %8lld\n",
+                       "invalid UTF-8, now U+FFFD", (long long)d->invalid,
+                       "double-encoded text, decoded", (long long)d->doubled,
+                       "control characters, taken out", (long long)d->controls);
+}
+
+static bool report_use(const gf_care *c, const char *folder, gf_text *out, gf_err *e) {
+    char *path = gf_io_absolute(folder, e);
+    bool ok = path && gf_text_add(out, e, "use the new files with\n ");
+    for (int s = 0; ok && s < GF_SPLITS; s++) {
+        gf_text word = {0};
+        if (!c->split[s].path) continue;
+        ok = gf_text_add(&word, e, "data.%s=%s/%s.jsonl", c->split[s].name, path,
+                         c->split[s].name) &&
+             gf_text_add(out, e, " --set ") && gf_text_add_shell_word(out, word.data, e);
+        gf_text_free(&word);
+    }
+    gf_free(path);
+    return ok && gf_text_add(out, e, "\n");
+}
+
+bool gf_check_fix(const gf_recipe *r, const char *folder, bool force, const gf_log *log,
+                  gf_text *report, gf_err *e) {
+    gf_care care = {0};
+    gf_cleaning done = {0};
+    gf_model base = {0};
+    bool ok = gf_care_read(&care, r, e) && open_base(&base, r, log, e) &&
+              gf_care_mend(&care, &done, e) && gf_care_mark(&care, base.tokenizer, &done, e) &&
+              gf_care_write(&care, folder, force, e) && report_mended(&done, report, e) &&
+              report_splits(&care, &done, report, e) && report_use(&care, folder, report, e);
+    gf_model_free(&base);
+    gf_care_free(&care);
     return ok;
 }

@@ -3,6 +3,7 @@
 #ifndef GF_RECIPES_EVALUATE_H
 #define GF_RECIPES_EVALUATE_H
 
+#include "data/mask.h"
 #include "model/engine.h"
 #include "recipes/metrics.h"
 
@@ -30,5 +31,13 @@ void gf_features_free(gf_features *f);
  * the model's head i. features with x NULL: texts are encoded, at most max_rows at once. */
 bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
                  const gf_features *features, int64_t max_rows, const gf_tell *tell, gf_err *e);
+
+/* Rows of a batch of the masked language model, whose logits are a vocabulary wide. */
+enum { GF_MLM_ROWS = 32 };
+/* The mean cross-entropy of masked tokens over d; NaN when none is masked. exp() of it is the
+ * pseudo-perplexity. The masks are a function of place. */
+bool gf_evaluate_mlm(double *loss, gf_engine *n, gf_model *m, const gf_masker *k,
+                     const gf_mask_place *place, const gf_dataset *d, const gf_tell *tell,
+                     gf_err *e);
 
 #endif

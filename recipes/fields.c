@@ -193,6 +193,15 @@ static bool read_elements(const gf_reader *r, const place *at, const cJSON *j, c
     return true;
 }
 
+/* The word in place of a map. */
+static bool read_word(const gf_reader *r, const place *at, const cJSON *j, const gf_field *f,
+                      void *target, gf_err *e) {
+    const char *const words[] = {f->word, NULL};
+    if (strcmp(j->valuestring, f->word) != 0) return fail_choice(r, at, j->valuestring, words, e);
+    memcpy(member(target, f->word_at), &(bool){true}, sizeof(bool));
+    return true;
+}
+
 static void set_null(const gf_field *f, void *to) {
     int64_t whole = (int64_t)(isnan(f->null) ? 0 : f->null);
     int maybe = -1;
@@ -205,6 +214,7 @@ static bool read_value(const gf_reader *r, const place *at, const cJSON *j, cons
                        void *target, gf_err *e) {
     void *to = member(target, f->at);
     if (cJSON_IsNull(j) && f->nullable) {
+        if (f->kind == GF_FIELD_SECTION) return read_object(r, at, NULL, f->fields, target, e);
         set_null(f, to);
         return true;
     }
@@ -223,6 +233,7 @@ static bool read_value(const gf_reader *r, const place *at, const cJSON *j, cons
         if (!cJSON_IsArray(j)) return fail_kind(r, at, j, "a list", e);
         return read_elements(r, at, j, f, target, e);
     case GF_FIELD_MAP:
+        if (f->word && cJSON_IsString(j)) return read_word(r, at, j, f, target, e);
         if (!cJSON_IsObject(j)) return fail_kind(r, at, j, "an object", e);
         return read_elements(r, at, j, f, target, e);
     }
@@ -341,6 +352,8 @@ static bool write_elements(cJSON *parent, const char *key, const gf_field *f, co
     char *items;
     memcpy(&n, member(target, f->count_at), sizeof n);
     memcpy(&items, member(target, f->at), sizeof items);
+    if (f->word && *(const bool *)member(target, f->word_at))
+        return gf_json_string(parent, key, f->word, e);
     if (f->nullable && n == 0) return gf_json_null(parent, key, e);
     if (!(all = is_list ? gf_json_array(parent, key, e) : gf_json_object(parent, key, e)))
         return false;

@@ -43,7 +43,7 @@ typedef struct gf_field {
     size_t at;         /* where it lies in the struct */
     double low, high;  /* as the kind says */
     const char *range; /* the same in words, for messages: "it must be RANGE" */
-    bool nullable;     /* null stands for `null`, NULL, -1 or no elements */
+    bool nullable;     /* null stands for `null`, NULL, -1, no elements or the defaults */
     double null;
     const char *required;          /* what it is; NULL when it may be left out */
     const char *fallback;          /* strings: the value when it is left out */
@@ -52,6 +52,8 @@ typedef struct gf_field {
     size_t count_at;               /* LIST, MAP: where their int64_t count lies */
     size_t size;                   /* LIST, MAP: of an element */
     const void *blank;             /* LIST, MAP: an element with its defaults */
+    const char *word;              /* MAP: a string that may stand in its place, NULL: none */
+    size_t word_at;                /* where a bool says that it did */
 } gf_field;
 
 typedef struct gf_reader {

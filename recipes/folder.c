@@ -8,20 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-void gf_run_folder_drop_places(cJSON *j) {
-    static const char *const keys[][2] = {{"model", "base"},
-                                          {"model", "heads_init"},
-                                          {"data", "train"},
-                                          {"data", "dev"},
-                                          {"data", "test"}};
-    cJSON_DeleteItemFromObjectCaseSensitive(j, "output");
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const cJSON *section = cJSON_GetObjectItemCaseSensitive(j, keys[i][0]);
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(section, keys[i][1]);
+/* The paths of an object's members, without their folders. */
+static void drop_folders(const cJSON *section, const char *const *keys) {
+    for (; *keys; keys++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(section, *keys);
         char *path = cJSON_IsString(item) ? item->valuestring : NULL;
         const char *slash = path ? strrchr(path, '/') : NULL;
         if (slash) memmove(path, slash + 1, strlen(slash + 1) + 1);
     }
+}
+
+void gf_run_folder_drop_places(cJSON *j) {
+    static const char *const model[] = {"base", "heads_init", NULL};
+    static const char *const data[] = {"train", "dev", "test", NULL};
+    static const char *const mlm[] = {"data", NULL};
+    const cJSON *task;
+    cJSON_DeleteItemFromObjectCaseSensitive(j, "output");
+    drop_folders(cJSON_GetObjectItemCaseSensitive(j, "model"), model);
+    drop_folders(cJSON_GetObjectItemCaseSensitive(j, "data"), data);
+    drop_folders(cJSON_GetObjectItemCaseSensitive(j, "mlm"), mlm);
+    cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(j, "tasks"))
+        drop_folders(cJSON_GetObjectItemCaseSensitive(task, "data"), data);
 }
 
 /* Seconds to wait for a lock: a killed run's last save may still hold it. */
@@ -54,14 +61,17 @@ static bool lies_in(const char *path, const char *folder) {
 
 /* A run that is replaced must not take along what the new one reads. */
 static bool check_not_needed(const gf_recipe *r, gf_err *e) {
-    const char *const needed[] = {r->base, r->heads_init, r->train, r->dev, r->test};
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        if (lies_in(needed[i], r->output))
-            return gf_fail(e, GF_E_USAGE,
-                           "%s: --force would remove %s, which the recipe reads; choose another "
-                           "--output",
-                           r->output, needed[i]);
-    return true;
+    int64_t n = 0;
+    gf_recipe_file *files = gf_recipe_files(r, &n, e);
+    const char *lost = lies_in(r->base, r->output) ? r->base : NULL;
+    for (int64_t i = 0; files && i < n; i++)
+        if (!lost && lies_in(files[i].path, r->output)) lost = files[i].path;
+    if (files && lost)
+        gf_fail(e, GF_E_USAGE,
+                "%s: --force would remove %s, which the recipe reads; choose another --output",
+                r->output, lost);
+    gf_free(files);
+    return files && !lost;
 }
 
 /* Locks the folder's file "lock", which stays. */

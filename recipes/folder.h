@@ -1,7 +1,7 @@
 /* folder: the run folder, as the contract lists it.
  *
  *     recipe.json  plan.txt  log.jsonl  metrics.json  lock
- *     checkpoints/step-000000123.h5  checkpoints/best.h5  model/
+ *     checkpoints/step-000000123.h5  checkpoints/best.h5  model/  forgetting/
  *
  * All but log.jsonl is published whole; log.jsonl is written a line at a time. */
 #ifndef GF_RECIPES_FOLDER_H

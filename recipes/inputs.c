@@ -69,16 +69,15 @@ static bool add_base(cJSON *list, const char *base, gf_err *e) {
 }
 
 cJSON *gf_inputs_digest(const gf_recipe *r, gf_err *e) {
-    const struct {
-        const char *key, *path;
-    } files[] = {
-        {"heads_init", r->heads_init}, {"train", r->train}, {"dev", r->dev}, {"test", r->test}};
-    cJSON *j = gf_json_object(NULL, NULL, e), *list = j ? gf_json_object(j, "base", e) : NULL;
+    int64_t n = 0;
+    gf_recipe_file *files = gf_recipe_files(r, &n, e);
+    cJSON *j = files ? gf_json_object(NULL, NULL, e) : NULL;
+    cJSON *list = j ? gf_json_object(j, "base", e) : NULL;
     bool ok = list && add_base(list, r->base, e);
-    for (size_t i = 0; ok && i < sizeof files / sizeof *files; i++)
-        if (files[i].path)
-            ok = (list = gf_json_object(j, files[i].key, e)) &&
-                 add_file(list, files[i].path, name_of(files[i].path), e);
+    for (int64_t i = 0; ok && i < n; i++)
+        ok = (list = gf_json_object(j, files[i].name, e)) &&
+             add_file(list, files[i].path, name_of(files[i].path), e);
+    gf_free(files);
     if (ok) return j;
     cJSON_Delete(j);
     return NULL;

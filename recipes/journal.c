@@ -12,9 +12,10 @@ double gf_seconds(void) {
 }
 
 bool gf_journal_start(gf_journal *j, const gf_recipe *r, gf_err *e) {
-    return (j->sum = gf_alloc_array(r->n_tasks, sizeof *j->sum, e)) &&
-           (j->mean = gf_alloc_array(r->n_tasks, sizeof *j->mean, e)) &&
-           (j->count = gf_alloc_array(r->n_tasks, sizeof *j->count, e));
+    j->losses = r->n_tasks > 0 ? r->n_tasks : 1;
+    return (j->sum = gf_alloc_array(j->losses, sizeof *j->sum, e)) &&
+           (j->mean = gf_alloc_array(j->losses, sizeof *j->mean, e)) &&
+           (j->count = gf_alloc_array(j->losses, sizeof *j->count, e));
 }
 
 void gf_journal_free(gf_journal *j) {
@@ -31,8 +32,8 @@ void gf_journal_resume(gf_journal *j) {
     j->since = gf_seconds();
 }
 
-void gf_journal_restart(gf_journal *j, const gf_recipe *r) {
-    for (int64_t t = 0; t < r->n_tasks; t++) {
+void gf_journal_restart(gf_journal *j) {
+    for (int64_t t = 0; t < j->losses; t++) {
         j->sum[t] = 0;
         j->count[t] = 0;
     }
@@ -42,7 +43,7 @@ void gf_journal_restart(gf_journal *j, const gf_recipe *r) {
 void gf_journal_add(gf_journal *j, gf_step_view *v) {
     double passed = gf_seconds() - j->since;
     int64_t done = v->at->phase_update, every = v->recipe->log_every;
-    for (int64_t t = 0; t < v->recipe->n_tasks; t++) {
+    for (int64_t t = 0; t < v->phase->n_losses; t++) {
         if (!isnan(v->update->loss[t])) {
             j->sum[t] += v->update->loss[t];
             j->count[t]++;
@@ -65,7 +66,10 @@ static bool add_number(cJSON *j, const char *name, double v, gf_err *e) {
 static cJSON *begin_line(const char *type, const gf_phase *p, const gf_progress *at, gf_err *e) {
     cJSON *j = gf_json_object(NULL, NULL, e);
     double epoch = (double)at->epoch;
-    if (p->updates_per_epoch) epoch = (double)at->phase_update / (double)p->updates_per_epoch;
+    if (p->updates_per_epoch && !p->epoch_updates)
+        epoch = (double)at->phase_update / (double)p->updates_per_epoch;
+    else if (p->epoch_updates && at->epoch < p->recipe->epochs)
+        epoch += (double)at->update / (double)gf_phase_updates_in(p, at->epoch);
     if (j && gf_json_string(j, "type", type, e) && gf_json_string(j, "phase", p->recipe->name, e) &&
         gf_json_number(j, "step", (double)at->step, e) && gf_json_number(j, "epoch", epoch, e))
         return j;
@@ -88,10 +92,10 @@ static bool add_losses(cJSON *line, const gf_step_view *v, gf_err *e) {
     cJSON *raw = gf_json_object(line, "loss", e);
     cJSON *weighted = raw ? gf_json_object(line, "weighted", e) : NULL;
     bool ok = weighted != NULL;
-    for (int64_t t = 0; ok && t < v->recipe->n_tasks; t++) {
-        const char *name = v->recipe->tasks[t].name;
+    for (int64_t t = 0; ok && t < v->phase->n_losses; t++) {
+        const char *name = gf_phase_loss_name(v->phase, v->recipe, t);
         ok = add_number(raw, name, v->mean_loss[t], e) &&
-             add_number(weighted, name, v->mean_loss[t] * v->phase->recipe->loss_weights[t], e);
+             add_number(weighted, name, v->mean_loss[t] * v->update->weight[t], e);
     }
     return ok;
 }
@@ -103,13 +107,62 @@ bool gf_journal_write_step(gf_journal *j, gf_run_folder *f, const gf_step_view *
               add_number(line, "tokens_per_s", v->update->tokens ? v->tokens_per_second : NAN, e) &&
               gf_run_folder_log(f, line, e);
     cJSON_Delete(line);
-    gf_journal_restart(j, v->recipe);
+    gf_journal_restart(j);
+    return ok;
+}
+
+/* The cosine of two tasks' gradients over these places; NaN where one is zero. */
+static double cosine(const gf_apart *a, int64_t i, int64_t k, int64_t first, int64_t last) {
+    double xy = 0, xx = 0, yy = 0;
+    for (int64_t p = first; p <= last; p++) {
+        const double *gram = a->grams + p * a->tasks * a->tasks;
+        xy += gram[i * a->tasks + k];
+        xx += gram[i * a->tasks + i];
+        yy += gram[k * a->tasks + k];
+    }
+    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+}
+
+bool gf_journal_write_conflict(gf_run_folder *f, const gf_step_view *v, const gf_apart *a,
+                               gf_err *e) {
+    cJSON *line = begin_line("conflict", v->phase, v->at, e);
+    cJSON *pairs = line ? gf_json_array(line, "pairs", e) : NULL, *pair, *places;
+    bool ok = pairs != NULL;
+    for (int64_t i = 0; ok && i < a->tasks; i++)
+        for (int64_t k = i + 1; ok && k < a->tasks; k++) {
+            ok = (pair = gf_json_object(pairs, NULL, e)) &&
+                 gf_json_string(pair, "a", v->recipe->tasks[i].name, e) &&
+                 gf_json_string(pair, "b", v->recipe->tasks[k].name, e) &&
+                 add_number(pair, "cosine", cosine(a, i, k, 0, a->places - 1), e) &&
+                 (places = gf_json_array(pair, "places", e));
+            for (int64_t p = 0; ok && p < a->places; p++)
+                ok = add_number(places, NULL, cosine(a, i, k, p, p), e);
+        }
+    ok = ok && gf_run_folder_log(f, line, e);
+    cJSON_Delete(line);
+    return ok;
+}
+
+bool gf_journal_write_phase(gf_run_folder *f, const gf_phase *p, const gf_progress *at,
+                            const cJSON *done, gf_err *e) {
+    cJSON *line = begin_line("phase", p, at, e), *copy;
+    static const char *const keys[] = {"cosine", "cosine_base", "tasks"};
+    bool ok = line != NULL;
+    for (int i = 0; ok && i < 3; i++) {
+        copy = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(done, keys[i]), true);
+        ok = copy && cJSON_AddItemToObject(line, keys[i], copy);
+        if (!ok) gf_fail(e, GF_E_NOMEM, "out of memory while writing the log");
+        if (!ok) cJSON_Delete(copy);
+    }
+    ok = ok && gf_run_folder_log(f, line, e);
+    cJSON_Delete(line);
     return ok;
 }
 
 bool gf_journal_write_eval(gf_run_folder *f, const gf_eval_view *v, gf_err *e) {
     cJSON *line = begin_line("eval", v->phase, v->at, e);
     bool ok = line && gf_metrics_to_json(v->dev, false, line, "dev", e) &&
+              (isnan(v->mlm) || gf_json_number(line, "mlm_loss", v->mlm, e)) &&
               add_number(line, "selected_by", v->value, e) &&
               gf_json_bool(line, "best", v->is_best, e) && gf_run_folder_log(f, line, e);
     cJSON_Delete(line);

@@ -1,177 +1,311 @@
 #include "recipes/metrics.h"
 
-#include "core/json.h"
 #include "core/mem.h"
+#include "recipes/score.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-bool gf_metrics_start(gf_metrics *m, const gf_model *model, gf_err *e) {
+/* A kept row: of one label [label, prediction, scores [C]], of multi_label [targets [C],
+ * scores [C]], of regression [target, value]. */
+
+static bool has_one_label(const gf_task_metrics *t) {
+    return t->head->type == GF_TASK_CLASSIFICATION || t->head->type == GF_TASK_ORDINAL;
+}
+
+static bool start_task(gf_task_metrics *t, const gf_head *h, gf_err *e) {
+    int64_t n = h->n_classes, cells = 0;
+    t->head = h;
+    t->width = h->type == GF_TASK_REGRESSION ? 2 : h->type == GF_TASK_MULTI_LABEL ? 2 * n : n + 2;
+    if (has_one_label(t) && !gf_mul_i64(n, n, &cells))
+        return gf_fail(e, GF_E_NOMEM, "too many classes");
+    return (t->confusion = gf_alloc_array(cells, sizeof *t->confusion, e)) &&
+           (t->classes = gf_alloc_array(n, sizeof *t->classes, e));
+}
+
+bool gf_metrics_start(gf_metrics *m, const gf_model *model, const gf_vec *vec, gf_err *e) {
     if (!(m->tasks = gf_alloc_array(model->n_heads, sizeof *m->tasks, e))) return false;
     m->n_tasks = model->n_heads;
-    for (int64_t h = 0; h < m->n_tasks; h++) {
-        gf_task_metrics *t = &m->tasks[h];
-        int64_t n = model->heads[h].n_classes, cells;
-        t->head = &model->heads[h];
-        if (!gf_mul_i64(n, n, &cells)) return gf_fail(e, GF_E_NOMEM, "too many classes");
-        if (!(t->confusion = gf_alloc_array(cells, sizeof *t->confusion, e))) return false;
-        if (!(t->classes = gf_alloc_array(n, sizeof *t->classes, e))) return false;
-    }
+    m->vec = vec;
+    m->most_cells = GF_METRICS_CELLS;
+    for (int64_t h = 0; h < m->n_tasks; h++)
+        if (!start_task(&m->tasks[h], &model->heads[h], e)) return false;
     return true;
 }
 
-void gf_metrics_add(gf_metrics *m, int64_t task, int32_t label, const gf_real *logits) {
-    gf_task_metrics *t = &m->tasks[task];
-    int64_t best = 0;
-    for (int64_t c = 1; c < t->head->n_classes; c++)
-        if (logits[c] > logits[best]) best = c;
-    t->confusion[label * t->head->n_classes + best]++;
-    t->support++;
+/* Room for a row, or NULL when the rows are given up. */
+static bool make_room(const gf_metrics *m, gf_task_metrics *t, gf_real **row, gf_err *e) {
+    *row = NULL;
+    if (t->given_up || t->n_kept >= m->most_cells / t->width) {
+        gf_free(t->rows);
+        t->rows = NULL;
+        t->n_kept = t->capacity = 0;
+        t->given_up = true;
+        return true;
+    }
+    if (!gf_grow(&t->rows, t->n_kept, &t->capacity, (size_t)t->width * sizeof *t->rows, e))
+        return false;
+    *row = t->rows + t->n_kept++ * t->width;
+    return true;
 }
 
-void gf_metrics_add_loss(gf_metrics *m, int64_t task, double sum) { m->tasks[task].loss += sum; }
+static int64_t largest(int64_t n, const gf_real *x) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++) best = x[i] > x[best] ? i : best;
+    return best;
+}
 
-static double ratio(int64_t a, int64_t b) { return b > 0 ? (double)a / (double)b : 0; }
+static bool add_one_label(const gf_metrics *m, gf_task_metrics *t, int32_t label,
+                          const gf_real *logits, gf_err *e) {
+    const gf_head *h = t->head;
+    int64_t pick = largest(h->outputs, logits); /* of an ordinal, the scores tell it */
+    gf_real *row, *spare = NULL, *scores;
+    bool ok = make_room(m, t, &row, e);
+    if (ok && !row && h->type == GF_TASK_ORDINAL)
+        ok = (spare = gf_alloc_array(h->n_classes, sizeof *spare, e));
+    if (!ok) return false;
+    if ((scores = row ? row + 2 : spare)) {
+        gf_task_scores(h->type, h->n_classes, m->vec, logits, scores);
+        if (h->type == GF_TASK_ORDINAL) pick = gf_score_pick(h->type, h->n_classes, scores);
+    }
+    if (row) {
+        row[0] = (gf_real)label;
+        row[1] = (gf_real)pick;
+    }
+    t->confusion[label * h->n_classes + pick]++;
+    gf_free(spare);
+    return true;
+}
 
-static void finish_task(gf_task_metrics *t) {
-    int64_t n = t->head->n_classes, right = 0, seen = 0;
-    double sum = 0;
+/* Targets and as many scores. */
+static bool add_targets(const gf_metrics *m, gf_task_metrics *t, const gf_real *target,
+                        const gf_real *logits, gf_err *e) {
+    gf_real *row;
+    if (!make_room(m, t, &row, e)) return false;
+    if (!row) return true;
+    memcpy(row, target, (size_t)(t->width / 2) * sizeof *row);
+    gf_task_scores(t->head->type, t->head->n_classes, m->vec, logits, row + t->width / 2);
+    return true;
+}
+
+bool gf_metrics_add(gf_metrics *m, int64_t task, int32_t label, const gf_real *target,
+                    const gf_real *logits, gf_err *e) {
+    gf_task_metrics *t = &m->tasks[task];
+    if (!(has_one_label(t) ? add_one_label(m, t, label, logits, e)
+                           : add_targets(m, t, target, logits, e)))
+        return false;
+    t->support++;
+    return true;
+}
+
+void gf_metrics_add_loss(gf_metrics *m, int64_t task, double sum, double share) {
+    m->tasks[task].loss_sum += sum;
+    m->tasks[task].loss_share += share;
+}
+
+/* ---- per class ---- */
+
+static void count_one_label(gf_task_metrics *t) {
+    int64_t n = t->head->n_classes;
     for (int64_t c = 0; c < n; c++) {
         gf_class_metrics *k = &t->classes[c];
-        int64_t predicted = 0, hits = t->confusion[c * n + c];
+        *k = (gf_class_metrics){.hits = t->confusion[c * n + c]};
         for (int64_t o = 0; o < n; o++) {
             k->support += t->confusion[c * n + o];
-            predicted += t->confusion[o * n + c];
+            k->predicted += t->confusion[o * n + c];
         }
-        k->precision = ratio(hits, predicted);
-        k->recall = ratio(hits, k->support);
-        k->f1 = ratio(2 * hits, predicted + k->support);
-        right += hits;
-        seen += k->support > 0 || predicted > 0;
-        sum += k->f1;
     }
-    t->loss = t->support ? t->loss / (double)t->support : NAN;
-    t->accuracy = t->support ? ratio(right, t->support) : NAN;
-    t->macro_f1 = seen ? sum / (double)seen : NAN;
 }
 
-void gf_metrics_finish(gf_metrics *m) {
-    for (int64_t h = 0; h < m->n_tasks; h++) finish_task(&m->tasks[h]);
+/* Returns in how many rows every class is right. */
+static int64_t count_cells(gf_task_metrics *t) {
+    int64_t n = t->head->n_classes, exact = 0;
+    memset(t->classes, 0, (size_t)n * sizeof *t->classes);
+    for (int64_t i = 0; i < t->n_kept; i++) {
+        const gf_real *target = t->rows + i * t->width, *score = target + n;
+        bool all = true;
+        for (int64_t c = 0; c < n; c++) {
+            bool is = target[c] > 0, said = score[c] >= t->head->thresholds[c];
+            t->classes[c].support += is;
+            t->classes[c].predicted += said;
+            t->classes[c].hits += is && said;
+            all = all && is == said;
+        }
+        exact += all;
+    }
+    return exact;
+}
+
+/* The means of F1 over the classes, from their counts. */
+static void take_f1(gf_task_metrics *t) {
+    int64_t seen = 0, support = 0, predicted = 0, hits = 0;
+    bool every = t->head->type == GF_TASK_MULTI_LABEL;
+    double sum = 0, weighted = 0;
+    for (int64_t c = 0; c < t->head->n_classes; c++) {
+        gf_class_metrics *k = &t->classes[c];
+        k->precision = gf_score_ratio(k->hits, k->predicted);
+        k->recall = gf_score_ratio(k->hits, k->support);
+        k->f1 = gf_score_ratio(2 * k->hits, k->predicted + k->support);
+        seen += every || k->support > 0 || k->predicted > 0;
+        sum += k->f1;
+        weighted += k->f1 * (double)k->support;
+        support += k->support;
+        predicted += k->predicted;
+        hits += k->hits;
+    }
+    t->value[GF_METRIC_MACRO_F1] = seen ? sum / (double)seen : NAN;
+    t->value[GF_METRIC_MICRO_F1] = gf_score_ratio(2 * hits, predicted + support);
+    t->value[GF_METRIC_WEIGHTED_F1] = support ? weighted / (double)support : 0;
+}
+
+/* ---- what needs all rows: pairs [n_kept] is room ---- */
+
+/* Class c's scores and whether it is the row's, sorted. */
+static void gather_class(const gf_task_metrics *t, int64_t c, gf_pair *pairs) {
+    bool cells = t->head->type == GF_TASK_MULTI_LABEL;
+    int64_t first = cells ? t->head->n_classes : 2;
+    for (int64_t i = 0; i < t->n_kept; i++) {
+        const gf_real *row = t->rows + i * t->width;
+        bool is = cells ? row[c] > 0 : row[0] == (gf_real)c;
+        pairs[i] = (gf_pair){(double)row[first + c], is};
+    }
+    gf_pairs_sort(pairs, t->n_kept);
+}
+
+typedef struct mean {
+    double sum;
+    int64_t count;
+} mean;
+
+static void add_defined(mean *m, double x) {
+    if (isnan(x)) return;
+    m->sum += x;
+    m->count++;
+}
+
+static double mean_of(const mean *m) { return m->count ? m->sum / (double)m->count : NAN; }
+
+static void take_rankings(gf_task_metrics *t, gf_pair *pairs) {
+    mean auc = {0}, precision = {0};
+    int64_t n = t->head->n_classes;
+    for (int64_t c = has_one_label(t) && n == 2 ? 1 : 0; c < n; c++) {
+        gather_class(t, c, pairs);
+        add_defined(&auc, gf_score_auc(pairs, t->n_kept));
+        add_defined(&precision, gf_score_average_precision(pairs, t->n_kept));
+    }
+    t->value[GF_METRIC_AUC] = mean_of(&auc);
+    if (gf_metric_has(GF_METRIC_MAP, t->head->type)) t->value[GF_METRIC_MAP] = mean_of(&precision);
+}
+
+static bool take_calibration(gf_task_metrics *t, gf_err *e) {
+    int64_t n = t->head->n_classes, each = has_one_label(t) ? 1 : n, count, k = 0;
+    gf_pair *pairs;
+    if (!gf_mul_i64(t->n_kept, each, &count)) return gf_fail(e, GF_E_NOMEM, "too many rows");
+    if (!(pairs = gf_alloc_array(count, sizeof *pairs, e))) return false;
+    for (int64_t i = 0; i < t->n_kept; i++) {
+        const gf_real *row = t->rows + i * t->width;
+        if (has_one_label(t))
+            pairs[k++] = (gf_pair){(double)row[2 + (int64_t)row[1]], row[0] == row[1]};
+        else
+            for (int64_t c = 0; c < n; c++) pairs[k++] = (gf_pair){(double)row[n + c], row[c] > 0};
+    }
+    gf_pairs_sort(pairs, count);
+    t->value[GF_METRIC_ECE] = gf_score_calibration_error(pairs, count);
+    gf_free(pairs);
+    return true;
+}
+
+static void take_distances(gf_task_metrics *t, gf_pair *pairs) {
+    for (int64_t i = 0; i < t->n_kept; i++)
+        pairs[i] = (gf_pair){(double)t->rows[2 * i + 1], (double)t->rows[2 * i]};
+    gf_pairs_sort(pairs, t->n_kept);
+    t->value[GF_METRIC_MAE] = gf_score_mae(pairs, t->n_kept);
+    t->value[GF_METRIC_RMSE] = gf_score_rmse(pairs, t->n_kept);
+    t->value[GF_METRIC_R2] = gf_score_r2(pairs, t->n_kept);
+    t->value[GF_METRIC_PEARSON] = gf_score_pearson(pairs, t->n_kept);
+    t->value[GF_METRIC_SPEARMAN] = gf_score_spearman(pairs, t->n_kept);
+}
+
+static bool take_rows(gf_task_metrics *t, gf_err *e) {
+    gf_pair *pairs = gf_alloc_array(t->n_kept, sizeof *pairs, e);
+    if (!pairs) return false;
+    if (t->head->type == GF_TASK_REGRESSION)
+        take_distances(t, pairs);
+    else
+        take_rankings(t, pairs);
+    gf_free(pairs);
+    return t->head->type == GF_TASK_REGRESSION || take_calibration(t, e);
+}
+
+/* ---- together ---- */
+
+static void take_one_label(gf_task_metrics *t) {
+    const int64_t *confusion = t->confusion;
+    int64_t n = t->head->n_classes;
+    count_one_label(t);
+    take_f1(t);
+    t->value[GF_METRIC_ACCURACY] = t->value[GF_METRIC_MICRO_F1];
+    t->value[GF_METRIC_BALANCED_ACCURACY] = gf_score_balanced_accuracy(confusion, n);
+    t->value[GF_METRIC_MCC] = gf_score_mcc(confusion, n);
+    if (t->head->type != GF_TASK_ORDINAL) return;
+    t->value[GF_METRIC_MAE] = gf_score_rank_error(confusion, n);
+    t->value[GF_METRIC_SPEARMAN] = gf_score_rank_correlation(confusion, n);
+    t->value[GF_METRIC_QWK] = gf_score_kappa(confusion, n);
+}
+
+static void take_multi_label(gf_task_metrics *t) {
+    int64_t ones = 0, exact = count_cells(t);
+    take_f1(t);
+    t->value[GF_METRIC_ACCURACY] = gf_score_ratio(exact, t->n_kept);
+    for (int64_t c = 0; c < t->head->n_classes; c++) ones += t->classes[c].support;
+    t->density = (double)ones / (double)t->n_kept / (double)t->head->n_classes;
+}
+
+static bool finish_task(gf_task_metrics *t, gf_err *e) {
+    for (int i = 0; i < GF_METRICS; i++) t->value[i] = NAN;
+    t->density = NAN;
+    if (t->support == 0) return true;
+    t->value[GF_METRIC_LOSS] = t->loss_sum / t->loss_share;
+    if (has_one_label(t)) take_one_label(t);
+    if (t->given_up) return true;
+    if (t->head->type == GF_TASK_MULTI_LABEL) take_multi_label(t);
+    return take_rows(t, e);
+}
+
+bool gf_metrics_finish(gf_metrics *m, gf_err *e) {
+    for (int64_t h = 0; h < m->n_tasks; h++)
+        if (!finish_task(&m->tasks[h], e)) return false;
+    return true;
+}
+
+bool gf_metrics_choose_thresholds(const gf_metrics *m, int64_t task, gf_real *thresholds,
+                                  gf_err *e) {
+    const gf_task_metrics *t = &m->tasks[task];
+    gf_pair *pairs;
+    if (t->given_up) return true;
+    if (!(pairs = gf_alloc_array(t->n_kept, sizeof *pairs, e))) return false;
+    for (int64_t c = 0; c < t->head->n_classes; c++) {
+        gather_class(t, c, pairs);
+        thresholds[c] = gf_score_threshold(pairs, t->n_kept);
+    }
+    gf_free(pairs);
+    return true;
+}
+
+void gf_metrics_forget_rows(gf_metrics *m) {
+    for (int64_t h = 0; h < m->n_tasks; h++) {
+        gf_free(m->tasks[h].rows);
+        m->tasks[h].rows = NULL;
+        m->tasks[h].n_kept = m->tasks[h].capacity = 0;
+    }
 }
 
 void gf_metrics_free(gf_metrics *m) {
+    gf_metrics_forget_rows(m);
     for (int64_t h = 0; h < m->n_tasks; h++) {
         gf_free(m->tasks[h].confusion);
         gf_free(m->tasks[h].classes);
     }
     gf_free(m->tasks);
     *m = (gf_metrics){0};
-}
-
-/* A number, or null where it is undefined: JSON has no NaN. */
-static bool add_number(cJSON *j, const char *name, double v, gf_err *e) {
-    return (isfinite(v) ? gf_json_number(j, name, v, e) : gf_json_null(j, name, e)) != NULL;
-}
-
-static bool add_details(const gf_task_metrics *t, cJSON *j, gf_err *e) {
-    int64_t n = t->head->n_classes;
-    cJSON *list = gf_json_object(j, "classes", e), *rows, *row;
-    for (int64_t c = 0; c < n; c++) {
-        const gf_class_metrics *k = &t->classes[c];
-        cJSON *item = list ? gf_json_object(list, t->head->classes[c], e) : NULL;
-        if (!item || !add_number(item, "precision", k->precision, e) ||
-            !add_number(item, "recall", k->recall, e) || !add_number(item, "f1", k->f1, e) ||
-            !add_number(item, "support", (double)k->support, e))
-            return false;
-    }
-    if (!(rows = gf_json_array(j, "confusion", e))) return false;
-    for (int64_t c = 0; c < n; c++) {
-        if (!(row = gf_json_array(rows, NULL, e))) return false;
-        for (int64_t o = 0; o < n; o++)
-            if (!gf_json_number(row, NULL, (double)t->confusion[c * n + o], e)) return false;
-    }
-    return true;
-}
-
-cJSON *gf_metrics_to_json(const gf_metrics *m, bool details, cJSON *parent, const char *name,
-                          gf_err *e) {
-    cJSON *all = gf_json_object(parent, name, e);
-    bool ok = all != NULL;
-    for (int64_t h = 0; ok && h < m->n_tasks; h++) {
-        const gf_task_metrics *t = &m->tasks[h];
-        cJSON *j = gf_json_object(all, t->head->name, e);
-        ok = j && add_number(j, "loss", t->loss, e) && add_number(j, "accuracy", t->accuracy, e) &&
-             add_number(j, "macro_f1", t->macro_f1, e) &&
-             add_number(j, "support", (double)t->support, e) && (!details || add_details(t, j, e));
-    }
-    if (!ok && !parent) cJSON_Delete(all);
-    return ok ? all : NULL;
-}
-
-/* "0.8123" or "-", and the change since `before` where there is one. */
-static bool add_cell(gf_text *out, double now, double before, gf_err *e) {
-    char change[24] = "";
-    if (isfinite(now) && isfinite(before)) snprintf(change, sizeof change, "(%+.4f)", now - before);
-    if (!isfinite(now)) return gf_text_add(out, e, "  %9s %9s", "-", "");
-    return gf_text_add(out, e, "  %9.4f %9s", now, change);
-}
-
-bool gf_metrics_table(const gf_metrics *m, const gf_metrics *before, gf_text *out, gf_err *e) {
-    bool ok = gf_text_add(out, e, "%-16s %7s  %9s %9s  %9s %9s  %9s\n", "task", "rows", "loss", "",
-                          "accuracy", "", "macro-F1");
-    for (int64_t h = 0; ok && h < m->n_tasks; h++) {
-        const gf_task_metrics *t = &m->tasks[h], *b = before ? &before->tasks[h] : NULL;
-        ok = gf_text_add_column(out, t->head->name, 16, e) &&
-             gf_text_add(out, e, " %7lld", (long long)t->support) &&
-             add_cell(out, t->loss, b ? b->loss : NAN, e) &&
-             add_cell(out, t->accuracy, b ? b->accuracy : NAN, e) &&
-             add_cell(out, t->macro_f1, b ? b->macro_f1 : NAN, e);
-        gf_text_trim(out);
-        ok = ok && gf_text_add(out, e, "\n");
-    }
-    return ok;
-}
-
-static int digits_of(int64_t v) {
-    int digits = 1;
-    while (v >= 10) v /= 10, digits++;
-    return digits;
-}
-
-/* As narrow as its numbers allow; classes by their numbers in the table above, "." for none. */
-static bool add_confusion(const gf_task_metrics *t, gf_text *out, gf_err *e) {
-    int64_t n = t->head->n_classes, most = n - 1;
-    int width;
-    bool ok = gf_text_add(out, e, "confusion matrix (rows: label, columns: prediction)\n%3s", "");
-    for (int64_t i = 0; i < n * n; i++)
-        if (t->confusion[i] > most) most = t->confusion[i];
-    width = digits_of(most) + 1;
-    for (int64_t c = 0; ok && c < n; c++) ok = gf_text_add(out, e, "%*lld", width, (long long)c);
-    for (int64_t i = 0; ok && i < n * n; i++) {
-        if (i % n == 0) ok = gf_text_add(out, e, "\n%3lld", (long long)(i / n));
-        if (t->confusion[i])
-            ok = ok && gf_text_add(out, e, "%*lld", width, (long long)t->confusion[i]);
-        else
-            ok = ok && gf_text_add(out, e, "%*s", width, ".");
-    }
-    return ok && gf_text_add(out, e, "\n");
-}
-
-bool gf_metrics_details(const gf_metrics *m, gf_text *out, gf_err *e) {
-    bool ok = true;
-    for (int64_t h = 0; ok && h < m->n_tasks; h++) {
-        const gf_task_metrics *t = &m->tasks[h];
-        ok = gf_text_add(out, e, "\n    ") && gf_text_add_column(out, t->head->name, 28, e) &&
-             gf_text_add(out, e, " %9s %9s %9s %9s\n", "precision", "recall", "F1", "support");
-        for (int64_t c = 0; ok && c < t->head->n_classes; c++) {
-            const gf_class_metrics *k = &t->classes[c];
-            ok = gf_text_add(out, e, "%3lld ", (long long)c) &&
-                 gf_text_add_column(out, t->head->classes[c], 28, e) &&
-                 gf_text_add(out, e, " %9.4f %9.4f %9.4f %9lld\n", k->precision, k->recall, k->f1,
-                             (long long)k->support);
-        }
-        ok = ok && add_confusion(t, out, e);
-    }
-    return ok;
 }

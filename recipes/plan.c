@@ -25,7 +25,8 @@ static double mebibytes(int64_t bytes) { return (double)bytes / (1 << 20); }
 static int64_t encoder_elements(const gf_model *m) {
     int64_t sum = 0;
     for (int64_t i = 0; i < m->params.count; i++)
-        if (strncmp(m->params.items[i]->name, "heads.", 6) != 0)
+        if (strncmp(m->params.items[i]->name, "heads.", 6) != 0 &&
+            !gf_model_is_mlm(m, m->params.items[i]))
             sum += gf_param_count(m->params.items[i]);
     return sum;
 }
@@ -80,25 +81,27 @@ static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
                        (unsigned long long)r->recipe->seed, r->recipe->output);
 }
 
-/* The rows of the training batch with the most tokens in any epoch of a phase; copies them to rows.
+/* The rows of the training batch with the most tokens in any epoch of a phase; they lie in *made.
  */
-static bool find_largest(const gf_run *r, const gf_phase *p, int64_t *order, int64_t *rows,
-                         int64_t *count, gf_err *e) {
-    int64_t batch = r->recipe->batch_size, most = -1;
+static bool find_largest(const gf_run *r, const gf_phase *p, gf_epoch *made, const int64_t **rows,
+                         int64_t *count, int64_t *of_epoch, gf_err *e) {
+    int64_t most = -1, first = 0;
     for (int64_t epoch = 0; epoch < p->recipe->epochs; epoch++) {
-        if (!gf_order_make(order, &r->train, batch, r->recipe->bucket, r->recipe->seed, p->index,
-                           epoch, e))
-            return false;
-        for (int64_t i = 0; i < r->train.rows; i += batch) {
-            int64_t n = r->train.rows - i < batch ? r->train.rows - i : batch, tokens = 0;
-            for (int64_t k = i; k < i + n; k++)
-                tokens += r->train.start[order[k] + 1] - r->train.start[order[k]];
+        if (!gf_phase_make_epoch(p, r, epoch, made, e)) return false;
+        for (int64_t i = 0; i < made->batches; i++) {
+            const int64_t *row = made->row + made->start[i];
+            int64_t n = made->start[i + 1] - made->start[i], tokens = 0;
+            for (int64_t k = 0; k < n; k++)
+                tokens += p->data->start[row[k] + 1] - p->data->start[row[k]];
             if (tokens <= most) continue;
             most = tokens;
             *count = n;
-            memcpy(rows, order + i, (size_t)n * sizeof *rows);
+            *of_epoch = epoch;
+            first = made->start[i];
         }
     }
+    if (!gf_phase_make_epoch(p, r, *of_epoch, made, e)) return false;
+    *rows = made->row + first;
     return true;
 }
 
@@ -109,7 +112,7 @@ typedef struct planning {
     gf_phase *phases; /* [n_phases], with their groups as assigned */
     int *group;       /* [n_phases][params]: group of a parameter in a phase, -1 frozen */
     bool *born;       /* [params]: has moments by then */
-    int64_t *order, *rows;
+    gf_epoch epoch;
 } planning;
 
 static bool planning_start(planning *s, gf_run *r, gf_engine *n, gf_err *e) {
@@ -118,49 +121,81 @@ static bool planning_start(planning *s, gf_run *r, gf_engine *n, gf_err *e) {
     return gf_stepper_start(&s->stepper, r, e) &&
            (s->phases = gf_alloc_array(r->recipe->n_phases, sizeof *s->phases, e)) &&
            (s->group = gf_alloc_array(r->recipe->n_phases * params, sizeof *s->group, e)) &&
-           (s->born = gf_alloc_array(params, sizeof *s->born, e)) &&
-           (s->order = gf_alloc_array(r->train.rows, sizeof *s->order, e)) &&
-           (s->rows = gf_alloc_array(r->recipe->batch_size, sizeof *s->rows, e));
+           (s->born = gf_alloc_array(params, sizeof *s->born, e));
 }
 
 static void planning_end(planning *s) {
     for (int64_t i = 0; s->phases && i < s->run->recipe->n_phases; i++) gf_phase_end(&s->phases[i]);
-    gf_stepper_free(&s->stepper);
+    gf_stepper_free(&s->stepper, s->run);
     gf_free(s->phases);
     gf_free(s->group);
     gf_free(s->born);
-    gf_free(s->order);
-    gf_free(s->rows);
+    gf_epoch_free(&s->epoch);
     for (int64_t i = 0; i < s->run->model.params.count; i++) {
         s->run->model.params.items[i]->trainable = false;
         s->run->model.params.items[i]->group = -1;
     }
 }
 
-/* Bytes of the optimizer's state by the end of this phase, and of values copied out of a mapping.
- */
-static int64_t add_state(planning *s) {
+/* Bytes of the optimizer's state by the end of this phase, of values copied out of a mapping, and
+ * of the tasks' own gradients. */
+static int64_t add_state(planning *s, const gf_phase *p) {
     const gf_params *params = &s->run->model.params;
-    int64_t bytes = 0;
+    const gf_recipe *c = s->run->recipe;
+    int64_t bytes = 0, moments = c->optimizer == GF_OPTIMIZER_SGD ? 1 : 2;
+    bool apart = gf_step_is_apart(&s->stepper, s->run, p) ||
+                 (c->conflict_every && !p->encoder_frozen && p->n_losses > 1);
     for (int64_t i = 0; i < params->count; i++) {
-        const gf_param *p = params->items[i];
-        int64_t size = gf_param_count(p) * (int64_t)sizeof(gf_real);
-        s->born[i] |= p->trainable;
-        if (p->trainable) bytes += size; /* gradient */
-        if (s->born[i]) bytes += 2 * size + (p->owned ? 0 : size);
+        const gf_param *q = params->items[i];
+        int64_t size = gf_param_count(q) * (int64_t)sizeof(gf_real);
+        s->born[i] |= q->trainable;
+        if (q->trainable) bytes += size; /* gradient */
+        if (q->trainable && apart) bytes += size * p->n_losses;
+        if (q->trainable && c->ema > 0) bytes += size;
+        if (q->trainable && p->groups.items[q->group].l2_sp > 0) bytes += size;
+        if (s->born[i]) bytes += moments * size + (q->owned ? 0 : size);
     }
     return bytes;
 }
 
 /* The arena of the phase's largest batch; a tape over kept embeddings needs next to nothing. */
 static bool arena_bytes(planning *s, gf_phase *p, int64_t *bytes, gf_err *e) {
-    int64_t count = 0;
+    const int64_t *rows = NULL;
+    int64_t count = 0, epoch = 0;
     *bytes = 0;
     if (!p->trains) return true;
-    if (!find_largest(s->run, p, s->order, s->rows, &count, e)) return false;
-    if (!gf_step_plan_batch(&s->stepper, s->run, s->engine, p, s->rows, count, e)) return false;
+    if (!find_largest(s->run, p, &s->epoch, &rows, &count, &epoch, e)) return false;
+    if (!gf_step_plan_batch(&s->stepper, s->run, s->engine, p, rows, count, epoch, e)) return false;
     *bytes = (int64_t)gf_graph_bytes(s->engine->graph);
     return true;
+}
+
+static bool add_epochs(const gf_phase *p, const gf_recipe *c, gf_text *out, gf_err *e) {
+    bool ok = gf_text_add(out, e, "epochs %lld, updates in each %s%lld, of %lld x ",
+                          (long long)p->recipe->epochs, p->epoch_updates ? "about " : "",
+                          (long long)p->updates_per_epoch, (long long)c->accumulate);
+    if (!c->batch_tokens) return ok && gf_text_add(out, e, "%lld rows\n", (long long)c->batch_size);
+    return ok && gf_text_add(out, e, "%lld tokens\n", (long long)c->batch_tokens);
+}
+
+/* What is not as in every run. */
+static bool add_ways(const gf_phase *p, const gf_recipe *c, gf_text *out, gf_err *e) {
+    const gf_recipe_phase *r = p->recipe;
+    bool mlm = r->objective == GF_OBJECTIVE_MLM, ok = true;
+    if (mlm)
+        ok = gf_text_add(out, e, "  masked language model: %.3g of the %s masked\n",
+                         c->mlm_probability, c->mlm_whole_word ? "whole words" : "tokens");
+    if (ok && r->unfreeze_layers)
+        ok = gf_text_add(out, e, "  unfreezing %lld layers every %lld %s, from the top\n",
+                         (long long)r->unfreeze_layers,
+                         (long long)(r->unfreeze_steps ? r->unfreeze_steps : r->unfreeze_epochs),
+                         r->unfreeze_steps ? "updates" : "epochs");
+    if (ok && c->ema > 0) ok = gf_text_add(out, e, "  weights averaged with decay %.6g\n", c->ema);
+    if (ok && !mlm && c->balance_method != 0)
+        ok = gf_text_add(out, e, "  losses balanced by %s\n", gf_balance_names[c->balance_method]);
+    if (ok && !mlm && c->surgery != GF_SURGERY_NONE && p->moves_encoder)
+        ok = gf_text_add(out, e, "  gradients combined by %s\n", gf_surgery_names[c->surgery]);
+    return ok;
 }
 
 static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
@@ -172,19 +207,17 @@ static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
     if (!ok) return false;
     for (int64_t i = 0; i < s->run->model.params.count; i++)
         s->group[index * s->run->model.params.count + i] = s->run->model.params.items[i]->group;
-    state = add_state(s);
+    state = add_state(s, p);
     if (!arena_bytes(s, p, &arena, e)) return false;
     ok = gf_text_add(out, e, "\nphase %lld \"%s\": ", (long long)index + 1, p->recipe->name);
     if (!p->trains)
         ok = ok && gf_text_add(out, e, "nothing trains: it evaluates only\n");
     else
-        ok = ok &&
-             gf_text_add(out, e, "epochs %lld, updates in each %lld, of %lld x %lld rows\n",
-                         (long long)p->recipe->epochs, (long long)p->updates_per_epoch,
-                         (long long)c->accumulate, (long long)c->batch_size) &&
+        ok = ok && add_epochs(p, c, out, e) &&
              gf_text_add(out, e, "  schedule %s, warm-up %lld of %lld updates\n",
-                         gf_schedule_names[p->recipe->schedule], (long long)p->warmup,
-                         (long long)p->updates);
+                         gf_schedule_names[p->recipe->schedule.kind], (long long)p->warmup,
+                         (long long)p->updates) &&
+             add_ways(p, c, out, e);
     ok = ok &&
          gf_text_add(out, e, "  trains %s of %s parameters%s\n",
                      grouped(all_elements(&s->run->model.params, true), a), grouped(weights / 4, b),
@@ -196,11 +229,21 @@ static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
                              mebibytes(state), mebibytes(arena));
 }
 
+static bool has_anchors(const gf_recipe *c) {
+    for (int64_t i = 0; i < c->n_phases; i++)
+        for (int64_t k = 0; k < c->phases[i].n_rules; k++)
+            if (c->phases[i].rules[k].l2_sp > 0) return true;
+    return false;
+}
+
 static bool add_disk(const planning *s, gf_text *out, int64_t *disk, gf_err *e) {
     const gf_params *params = &s->run->model.params;
+    const gf_recipe *c = s->run->recipe;
+    int64_t each = (c->optimizer == GF_OPTIMIZER_SGD ? 4 : 8) + (c->ema > 0 ? 4 : 0) +
+                   (has_anchors(c) ? 4 : 0);
     int64_t weights = all_elements(params, false) * 4, moments = 0;
     for (int64_t i = 0; i < params->count; i++)
-        if (s->born[i]) moments += gf_param_count(params->items[i]) * 8;
+        if (s->born[i]) moments += gf_param_count(params->items[i]) * each;
     *disk = (s->run->recipe->keep + 2) * (weights + moments) + weights;
     return gf_text_add(
         out, e,
@@ -261,7 +304,7 @@ static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
     for (int64_t i = m->params.count - 1; i >= 0; i--) {
         const gf_param *param = m->params.items[i];
         long long layer = -1;
-        if (!param->trainable || gf_model_is_dense(m, param) ||
+        if (!param->trainable || gf_model_is_dense(m, param) || gf_model_is_mlm(m, param) ||
             strncmp(param->name, "heads.", 6) == 0)
             continue;
         sscanf(param->name, "encoder.layer.%lld.", &layer);
@@ -295,7 +338,7 @@ bool gf_run_estimate(gf_run *r, gf_engine *n, double *seconds, gf_err *e) {
     gf_phase p = {0};
     for (int64_t i = 0; i < r->recipe->n_phases; i++) {
         if (!gf_phase_assign(&p, r, i, e)) break;
-        flops += (double)p.recipe->epochs * epoch_flops(r, &p, train);
+        flops += (double)p.recipe->epochs * epoch_flops(r, &p, (double)p.data->ids.count);
         flops += all * layer_flops(&r->model.config) * (double)r->model.config.num_hidden_layers;
     }
     gf_phase_end(&p);

@@ -9,9 +9,17 @@ static const struct {
 } integers[] = {
 #define FIELD(name)                                                                                \
     { #name, offsetof(gf_progress, name) }
-    FIELD(phase),   FIELD(epoch),     FIELD(update), FIELD(phase_update), FIELD(step),
-    FIELD(batches), FIELD(best_step), FIELD(stale),  FIELD(lines),
+    FIELD(phase),
+    FIELD(epoch),
+    FIELD(update),
+    FIELD(phase_update),
+    FIELD(step),
+    FIELD(batches),
+    FIELD(best_step),
+    FIELD(stale),
+    FIELD(lines),
 #undef FIELD
+    {"plateau_stale", offsetof(gf_progress, plateau.stale)},
 };
 enum { N_INTEGERS = sizeof integers / sizeof *integers };
 
@@ -22,7 +30,10 @@ bool gf_progress_add(const gf_progress *p, cJSON *j, gf_err *e) {
             return false;
     return gf_json_bool(j, "phase_over", p->phase_over, e) &&
            gf_json_bool(j, "has_best", p->has_best, e) &&
-           gf_json_number(j, "best_value", p->best_value, e);
+           gf_json_number(j, "best_value", p->best_value, e) &&
+           gf_json_bool(j, "plateau_has_best", p->plateau.has_best, e) &&
+           gf_json_number(j, "plateau_best", p->plateau.best, e) &&
+           gf_json_number(j, "plateau_factor", p->plateau.factor, e);
 }
 
 static const cJSON *find(const cJSON *j, const char *key, const char *where, gf_err *e) {
@@ -33,7 +44,7 @@ static const cJSON *find(const cJSON *j, const char *key, const char *where, gf_
 }
 
 bool gf_progress_read(gf_progress *p, const cJSON *j, const char *where, gf_err *e) {
-    const cJSON *over, *has, *value, *item;
+    const cJSON *over, *has, *value, *item, *seen, *best, *factor;
     for (int i = 0; i < N_INTEGERS; i++) {
         if (!(item = find(j, integers[i].key, where, e))) return false;
         *(int64_t *)((char *)p + integers[i].offset) = (int64_t)item->valuedouble;
@@ -41,7 +52,13 @@ bool gf_progress_read(gf_progress *p, const cJSON *j, const char *where, gf_err 
     over = find(j, "phase_over", where, e);
     has = over ? find(j, "has_best", where, e) : NULL;
     value = has ? find(j, "best_value", where, e) : NULL;
-    if (!value) return false;
+    seen = value ? find(j, "plateau_has_best", where, e) : NULL;
+    best = seen ? find(j, "plateau_best", where, e) : NULL;
+    factor = best ? find(j, "plateau_factor", where, e) : NULL;
+    if (!factor) return false;
+    p->plateau.has_best = cJSON_IsTrue(seen);
+    p->plateau.best = best->valuedouble;
+    p->plateau.factor = factor->valuedouble;
     p->phase_over = cJSON_IsTrue(over);
     p->has_best = cJSON_IsTrue(has);
     p->best_value = value->valuedouble;

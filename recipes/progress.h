@@ -4,6 +4,7 @@
 #define GF_RECIPES_PROGRESS_H
 
 #include "core/json.h"
+#include "optim/schedule.h"
 
 typedef struct gf_progress {
     int64_t phase, epoch; /* indices, from 0 */
@@ -15,8 +16,9 @@ typedef struct gf_progress {
     bool phase_over;      /* ended before its epochs: by patience, or as nothing trains */
     bool has_best;
     int64_t best_step;
-    double best_value; /* of select.metric */
-    int64_t stale;     /* evaluations of this phase without a new best */
+    double best_value;  /* of select.metric */
+    int64_t stale;      /* evaluations of this phase without a new best */
+    gf_plateau plateau; /* of this phase's schedule, if it is reduce_on_plateau */
 } gf_progress;
 
 /* True between two points at which every run saves: within an epoch, at no save_every-th step (0:

@@ -6,6 +6,7 @@
 #include "checkpoints/open.h"
 #include "checkpoints/store.h"
 #include "core/mem.h"
+#include "data/split.h"
 
 #include <math.h>
 #include <string.h>
@@ -58,8 +59,8 @@ static bool open_base(gf_run *r, const gf_log *log, gf_err *e) {
     return gf_model_open(&r->model, c->base, log, e);
 }
 
-static bool same_classes(const gf_head *h, const gf_labels *l) {
-    bool same = h->n_classes == l->count;
+static bool same_classes(const gf_head *h, const gf_labels *l, gf_task_type type) {
+    bool same = h->type == type && h->n_classes == l->count;
     for (int64_t i = 0; same && i < l->count; i++) same = strcmp(h->classes[i], l->names[i]) == 0;
     return same;
 }
@@ -104,8 +105,9 @@ static bool reorder(gf_head *h, const gf_labels *l, gf_err *e) {
  * order of its classes, if it has just these and stands on the pooler as before. */
 static bool take_classifier(gf_run *r, const gf_log *log, gf_err *e) {
     gf_head *h = gf_model_find_head(&r->model, GF_CLASSIFIER);
-    const char *name = r->recipe->tasks[0].name;
-    if (!h || r->recipe->n_tasks != 1 || r->model.pooling != GF_POOL_POOLER ||
+    const char *name = r->recipe->n_tasks ? r->recipe->tasks[0].name : NULL;
+    if (!h || r->recipe->n_tasks != 1 || r->recipe->tasks[0].type != GF_TASK_CLASSIFICATION ||
+        r->model.pooling != GF_POOL_POOLER ||
         gf_model_find_head(&r->model, name) != (strcmp(name, GF_CLASSIFIER) == 0 ? h : NULL) ||
         !has_classes(h, &r->labels[0]))
         return true;
@@ -120,7 +122,7 @@ static bool place_head(gf_run *r, int64_t task, const gf_log *log, gf_err *e) {
     const char *name = r->recipe->tasks[task].name;
     const gf_labels *l = &r->labels[task];
     gf_head *h = gf_model_find_head(&r->model, name);
-    if (h && same_classes(h, l)) {
+    if (h && same_classes(h, l, r->recipe->tasks[task].type)) {
         gf_log_say(log, GF_LOG_NOTE, "task \"%s\" goes on from the head the base brings", name);
         gf_model_move_head(&r->model, h, task);
         return true;
@@ -128,10 +130,11 @@ static bool place_head(gf_run *r, int64_t task, const gf_log *log, gf_err *e) {
     if (h)
         return gf_fail(
             e, GF_E_INVALID,
-            "%s: the base has a head \"%s\" with other classes; give the task another name, "
-            "or its \"classes\" as the base has them",
+            "%s: the base has a head \"%s\" with other classes or of another type; give the task "
+            "another name, or its \"classes\" and \"type\" as the base has them",
             r->recipe->path, name);
-    if (!gf_model_add_head(&r->model, name, (const char *const *)l->names, l->count, e))
+    if (!gf_model_add_task_head(&r->model, name, r->recipe->tasks[task].type,
+                                (const char *const *)l->names, l->count, e))
         return false;
     gf_model_move_head(&r->model, &r->model.heads[r->model.n_heads - 1], task);
     return true;
@@ -149,7 +152,55 @@ static bool place_heads(gf_run *r, const gf_log *log, gf_err *e) {
     return true;
 }
 
-static bool read_labels(gf_run *r, gf_err *e) {
+/* ---- data ---- */
+
+/* Files that belong together: the recipe's own, or those of tasks that bring some. */
+typedef struct source {
+    const char *train, *dev, *test, *text;
+} source;
+
+static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+
+static source source_of(const gf_recipe *c, int64_t task) {
+    const gf_recipe_task *t = &c->tasks[task];
+    if (!t->train) return (source){c->train, c->dev, c->test, c->text};
+    return (source){t->train, t->dev, t->test, t->text ? t->text : c->text};
+}
+
+static bool same_source(const source *a, const source *b) {
+    return same_text(a->train, b->train) && same_text(a->dev, b->dev) &&
+           same_text(a->test, b->test) && same_text(a->text, b->text);
+}
+
+/* The task that names the source first is the one that reads it. */
+static bool is_first(const gf_recipe *c, int64_t task) {
+    source s = source_of(c, task);
+    for (int64_t k = 0; k < task; k++) {
+        source other = source_of(c, k);
+        if (same_source(&s, &other)) return false;
+    }
+    return true;
+}
+
+/* The tasks' fields as they are in the files of this source. */
+static void take_fields(const gf_run *r, const source *s, gf_task_field *fields) {
+    for (int64_t k = 0; k < r->recipe->n_tasks; k++) {
+        source other = source_of(r->recipe, k);
+        fields[k] = r->fields[k];
+        if (!same_source(s, &other)) fields[k].field = NULL;
+    }
+}
+
+static gf_label_kind label_kind(gf_task_type type) {
+    static const gf_label_kind kinds[] = {[GF_TASK_CLASSIFICATION] = GF_LABEL_CLASS,
+                                          [GF_TASK_MULTI_LABEL] = GF_LABEL_SET,
+                                          [GF_TASK_REGRESSION] = GF_LABEL_NUMBER,
+                                          [GF_TASK_ORDINAL] = GF_LABEL_ORDER};
+    return kinds[type];
+}
+
+/* The classes that the recipe lists. */
+static bool start_labels(gf_run *r, gf_err *e) {
     const gf_recipe *c = r->recipe;
     r->labels = gf_alloc_array(c->n_tasks, sizeof *r->labels, e);
     r->fields = r->labels ? gf_alloc_array(c->n_tasks, sizeof *r->fields, e) : NULL;
@@ -160,22 +211,189 @@ static bool read_labels(gf_run *r, gf_err *e) {
         for (int64_t k = 0; k < t->n_classes; k++)
             if (!gf_labels_add(l, t->classes[k], strlen(t->classes[k]), e)) return false;
         l->fixed = t->n_classes > 0;
-        r->fields[i] = (gf_task_field){t->name, t->label, l};
+        r->fields[i] = (gf_task_field){t->name, t->label, l, label_kind(t->type), t->separator};
     }
-    if (!gf_dataset_learn_labels(c->train, r->fields, c->n_tasks, e)) return false;
-    for (int64_t i = 0; i < c->n_tasks; i++)
+    return true;
+}
+
+static bool check_labels(const gf_run *r, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    for (int64_t i = 0; i < c->n_tasks; i++) {
+        gf_task_type type = c->tasks[i].type;
+        if (type != GF_TASK_CLASSIFICATION && type != GF_TASK_ORDINAL) continue;
         if (r->labels[i].count < 2)
             return gf_fail(
                 e, GF_E_INVALID,
-                "%s: task \"%s\" has one class only (\"%s\"); a classification needs two", c->train,
-                c->tasks[i].name, r->labels[i].names[0]);
+                "%s: task \"%s\" has one class only (\"%s\"); a classification needs two",
+                source_of(c, i).train, c->tasks[i].name, r->labels[i].names[0]);
+    }
     return true;
+}
+
+static bool read_labels(gf_run *r, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    gf_task_field *fields = gf_alloc_array(c->n_tasks, sizeof *fields, e);
+    bool ok = fields && start_labels(r, e);
+    for (int64_t i = 0; ok && i < c->n_tasks; i++) {
+        source s = source_of(c, i);
+        if (!is_first(c, i)) continue;
+        take_fields(r, &s, fields);
+        ok = gf_dataset_learn_labels(s.train, fields, c->n_tasks, e);
+    }
+    ok = ok && gf_dataset_finish_labels(r->fields, c->n_tasks, e) && check_labels(r, e);
+    gf_free(fields);
+    return ok;
+}
+
+typedef enum part { TRAIN, DEV, TEST } part;
+
+static bool read_part(gf_run *r, gf_dataset *d, part which, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    gf_task_field *fields = gf_alloc_array(c->n_tasks, sizeof *fields, e);
+    bool ok = fields != NULL;
+    for (int64_t i = 0; ok && i < c->n_tasks; i++) {
+        source s = source_of(c, i);
+        const char *path = which == TRAIN ? s.train : which == DEV ? s.dev : s.test;
+        if (!path || !is_first(c, i)) continue;
+        take_fields(r, &s, fields);
+        ok = gf_dataset_add(d, path, s.text, fields, c->n_tasks, r->model.tokenizer,
+                            r->model.max_length, e);
+    }
+    gf_free(fields);
+    return ok;
+}
+
+/* Texts without labels: those of mlm.data, or of data.train and data.dev in a run without tasks. */
+static bool read_texts(gf_run *r, gf_dataset *d, const char *path, const char *text, gf_err *e) {
+    return !path ||
+           gf_dataset_add(d, path, text, NULL, 0, r->model.tokenizer, r->model.max_length, e);
+}
+
+static bool split(gf_run *r, const gf_log *log, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    gf_dataset whole = r->train;
+    gf_split_counts n;
+    if (c->split_dev == 0 && c->split_test == 0) return true;
+    r->train = (gf_dataset){0};
+    if (!gf_dataset_split(&whole, c->split_dev, c->split_test, &r->train,
+                          c->split_dev > 0 ? &r->dev : NULL, c->split_test > 0 ? &r->test : NULL,
+                          &n, e)) {
+        gf_err_prefix(e, "%s: data.split", c->path);
+        gf_dataset_free(&whole);
+        return false;
+    }
+    if (n.small)
+        gf_log_say(log, GF_LOG_NOTE,
+                   "data.split: %lld of %lld kinds of rows have too few texts to be divided and "
+                   "stay in train (%lld rows)",
+                   (long long)n.small, (long long)n.strata, (long long)n.small_rows);
+    return true;
+}
+
+static bool read_data(gf_run *r, const gf_log *log, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    bool none = c->n_tasks == 0;
+    if (!read_part(r, &r->train, TRAIN, e) || !read_part(r, &r->dev, DEV, e) ||
+        !read_part(r, &r->test, TEST, e))
+        return false;
+    if (none && (!read_texts(r, &r->train, c->train, c->text, e) ||
+                 !read_texts(r, &r->dev, c->dev, c->text, e)))
+        return false;
+    if (!split(r, log, e)) return false;
+    return !gf_recipe_has_mlm(c) ||
+           read_texts(r, &r->unlabelled, c->mlm_data, c->mlm_text ? c->mlm_text : c->text, e);
+}
+
+/* ---- losses ---- */
+
+/* n / (C n_c), as scikit-learn's "balanced"; on the positives of a multi_label class, negatives
+ * over positives. A class without rows keeps 1. */
+static void balance_classes(const gf_run *r, int64_t task, gf_real *weight) {
+    const gf_dataset *d = &r->train;
+    int64_t classes = r->labels[task].count, present = 0;
+    bool sets = r->recipe->tasks[task].type == GF_TASK_MULTI_LABEL;
+    for (int64_t c = 0; c < classes; c++) weight[c] = 0;
+    for (int64_t i = 0; i < d->rows; i++) {
+        if (d->label[task][i] < 0) continue;
+        present++;
+        if (!sets)
+            weight[d->label[task][i]]++;
+        else
+            for (int64_t c = 0; c < classes; c++) weight[c] += d->target[task][i * classes + c];
+    }
+    for (int64_t c = 0; c < classes; c++) {
+        double count = (double)weight[c], all = (double)present;
+        weight[c] = 1;
+        if (count > 0 && !sets) weight[c] = (gf_real)(all / ((double)classes * count));
+        if (count > 0 && sets && count < all) weight[c] = (gf_real)((all - count) / count);
+    }
+}
+
+static bool name_classes(const gf_run *r, int64_t task, gf_real *weight, gf_err *e) {
+    const gf_recipe_task *t = &r->recipe->tasks[task];
+    const gf_labels *l = &r->labels[task];
+    for (int64_t c = 0; c < l->count; c++) weight[c] = 1;
+    for (int64_t k = 0; k < t->n_class_weights; k++) {
+        const char *name = t->class_weights[k].name, *near;
+        int32_t c = gf_labels_find(l, name, strlen(name));
+        if (c < 0) {
+            near = gf_labels_nearest(l, name);
+            return gf_fail(e, GF_E_INVALID,
+                           "%s: tasks[%lld].class_weights names no class with \"%s\"; %s%s%s",
+                           r->recipe->path, (long long)task, name,
+                           near ? "did you mean \"" : "its classes are those of the training data",
+                           near ? near : "", near ? "\"?" : "");
+        }
+        weight[c] = (gf_real)t->class_weights[k].weight;
+    }
+    return true;
+}
+
+static bool make_loss_rules(gf_run *r, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    r->loss_rules = gf_alloc_array(c->n_tasks, sizeof *r->loss_rules, e);
+    r->class_weights = gf_alloc_array(c->n_tasks, sizeof *r->class_weights, e);
+    if (!r->loss_rules || !r->class_weights) return false;
+    for (int64_t i = 0; i < c->n_tasks; i++) {
+        const gf_recipe_task *t = &c->tasks[i];
+        r->loss_rules[i] = (gf_loss_rule){NULL, t->label_smoothing, t->focal_gamma};
+        if (!t->balanced && t->n_class_weights == 0) continue;
+        r->class_weights[i] = gf_alloc_array(r->labels[i].count, sizeof **r->class_weights, e);
+        if (!r->class_weights[i]) return false;
+        if (t->balanced)
+            balance_classes(r, i, r->class_weights[i]);
+        else if (!name_classes(r, i, r->class_weights[i], e))
+            return false;
+        r->loss_rules[i].class_weight = r->class_weights[i];
+    }
+    return true;
+}
+
+/* ---- the model and all together ---- */
+
+/* A threshold that the recipe gives; else those that the head brings, until dev gives better. */
+static void set_thresholds(gf_run *r) {
+    for (int64_t i = 0; i < r->recipe->n_tasks; i++) {
+        gf_head *h = &r->model.heads[i];
+        double given = r->recipe->tasks[i].threshold;
+        for (int64_t c = 0; h->thresholds && !isnan(given) && c < h->n_classes; c++)
+            h->thresholds[c] = (gf_real)given;
+    }
+}
+
+/* The masked language model, with the base's values if it brings them. */
+static bool add_mlm(gf_run *r, const gf_log *log, gf_err *e) {
+    const gf_recipe *c = r->recipe;
+    if (!gf_recipe_has_mlm(c)) return true;
+    if (!gf_model_add_mlm(&r->model, e)) return false;
+    return c->init || gf_place_find(c->base) != GF_PLACE_MODEL ||
+           gf_folder_read_mlm(&r->model, c->base, log, e);
 }
 
 static bool make_model(gf_run *r, const gf_log *log, gf_err *e) {
     const gf_recipe *c = r->recipe;
     if (!open_base(r, log, e) || !apply_model_keys(r, e)) return false;
-    if (!place_heads(r, log, e)) return false;
+    if (!place_heads(r, log, e) || !add_mlm(r, log, e)) return false;
     if (c->heads_init && !gf_heads_init_read(&r->model, c->heads_init, e)) return false;
     return gf_model_init(&r->model, c->seed, e);
 }
@@ -183,7 +401,8 @@ static bool make_model(gf_run *r, const gf_log *log, gf_err *e) {
 static bool check_heads(const gf_run *r, const char *checkpoint, gf_err *e) {
     for (int64_t i = 0; i < r->recipe->n_tasks; i++) {
         const gf_head *h = i < r->model.n_heads ? &r->model.heads[i] : NULL;
-        if (!h || strcmp(h->name, r->recipe->tasks[i].name) != 0 || !same_classes(h, &r->labels[i]))
+        if (!h || strcmp(h->name, r->recipe->tasks[i].name) != 0 ||
+            !same_classes(h, &r->labels[i], r->recipe->tasks[i].type))
             return gf_fail(
                 e, GF_E_INVALID,
                 "%s: its tasks or classes are not those of the recipe and data now; start a "
@@ -191,13 +410,6 @@ static bool check_heads(const gf_run *r, const char *checkpoint, gf_err *e) {
                 checkpoint);
     }
     return true;
-}
-
-static bool read_data(gf_run *r, gf_dataset *d, const char *path, gf_err *e) {
-    const gf_recipe *c = r->recipe;
-    if (!path) return true;
-    return gf_dataset_read(d, path, c->text, r->fields, c->n_tasks, r->model.tokenizer,
-                           r->model.max_length, e);
 }
 
 bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, const gf_log *log,
@@ -210,15 +422,20 @@ bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, con
             return false;
     } else if (!make_model(r, log, e))
         return false;
-    return read_data(r, &r->train, recipe->train, e) && read_data(r, &r->dev, recipe->dev, e) &&
-           read_data(r, &r->test, recipe->test, e);
+    set_thresholds(r);
+    return read_data(r, log, e) && make_loss_rules(r, e);
 }
 
 void gf_run_close(gf_run *r) {
     gf_dataset_free(&r->train);
     gf_dataset_free(&r->dev);
     gf_dataset_free(&r->test);
+    gf_dataset_free(&r->unlabelled);
     for (int64_t i = 0; r->labels && i < r->recipe->n_tasks; i++) gf_labels_free(&r->labels[i]);
+    for (int64_t i = 0; r->class_weights && i < r->recipe->n_tasks; i++)
+        gf_free(r->class_weights[i]);
+    gf_free(r->class_weights);
+    gf_free(r->loss_rules);
     gf_free(r->labels);
     gf_free(r->fields);
     gf_model_free(&r->model);

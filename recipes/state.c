@@ -8,17 +8,38 @@
 /* Which generator draws what. Another one would give other numbers. */
 static const struct {
     const char *what, *generator;
-} generators[] = {{"order", "pcg32"}, {"init", "pcg32"}, {"dropout", "philox4x32-10"}};
+} generators[] = {{"order", "pcg32"},
+                  {"init", "pcg32"},
+                  {"dropout", "philox4x32-10"},
+                  {"masks", "philox4x32-10"}};
 enum { N_GENERATORS = sizeof generators / sizeof *generators };
 
-static bool add_journal(const gf_state *s, const gf_recipe *r, cJSON *j, gf_err *e) {
-    cJSON *list = gf_json_object(j, "log_sums", e), *task;
+/* The sums by the losses' order in the phase: the tasks', or that of masked language modelling. */
+static bool add_journal(const gf_state *s, cJSON *j, gf_err *e) {
+    cJSON *list = gf_json_array(j, "log_sums", e), *one;
     bool ok = list != NULL;
-    for (int64_t t = 0; ok && t < r->n_tasks; t++)
-        ok = (task = gf_json_object(list, r->tasks[t].name, e)) &&
-             gf_json_number(task, "loss", s->journal->sum[t], e) &&
-             gf_json_number(task, "updates", (double)s->journal->count[t], e);
+    for (int64_t t = 0; ok && t < s->journal->losses; t++)
+        ok = (one = gf_json_object(list, NULL, e)) &&
+             gf_json_number(one, "loss", s->journal->sum[t], e) &&
+             gf_json_number(one, "updates", (double)s->journal->count[t], e);
     return ok;
+}
+
+static bool add_numbers(cJSON *j, const char *name, const double *values, int64_t n, gf_err *e) {
+    cJSON *list = gf_json_array(j, name, e);
+    bool ok = list != NULL;
+    for (int64_t i = 0; ok && i < n; i++) ok = gf_json_number(list, NULL, values[i], e);
+    return ok;
+}
+
+static bool add_learned(const gf_state *s, cJSON *j, gf_err *e) {
+    double *values;
+    int64_t n;
+    gf_balance_state(&s->stepper->balance, &values, &n);
+    if (!add_numbers(j, "balance", values, n, e)) return false;
+    if (!s->stepper->conflict.state) return true;
+    gf_conflict_state(&s->stepper->conflict, &values, &n);
+    return add_numbers(j, "conflicts", values, n, e);
 }
 
 static bool add_generators(const gf_recipe *r, cJSON *j, gf_err *e) {
@@ -32,7 +53,8 @@ static bool add_generators(const gf_recipe *r, cJSON *j, gf_err *e) {
 char *gf_state_to_json(const gf_state *s, const gf_recipe *r, gf_err *e) {
     cJSON *j = gf_json_object(NULL, NULL, e), *inputs = NULL;
     char kernels[128], *text = NULL;
-    bool ok = j && gf_progress_add(s->at, j, e) && add_journal(s, r, j, e) &&
+    bool ok = j && gf_progress_add(s->at, j, e) && add_journal(s, j, e) &&
+              gf_history_add(s->history, r, j, e) && add_learned(s, j, e) &&
               add_generators(r, j, e) &&
               gf_json_string(j, "kernels", gf_gemm_name(kernels, sizeof kernels), e);
     if (ok && (!(inputs = cJSON_Duplicate(s->inputs, true)) ||
@@ -52,18 +74,44 @@ static const cJSON *find(const cJSON *j, const char *key, int kind, const char *
     return NULL;
 }
 
-static bool read_journal(gf_journal *journal, const gf_recipe *r, const cJSON *j, const char *where,
-                         gf_err *e) {
-    const cJSON *list = find(j, "log_sums", cJSON_Object, where, e);
-    for (int64_t t = 0; list && t < r->n_tasks; t++) {
-        const cJSON *task = find(list, r->tasks[t].name, cJSON_Object, where, e);
-        const cJSON *loss = task ? find(task, "loss", cJSON_Number, where, e) : NULL;
-        const cJSON *count = loss ? find(task, "updates", cJSON_Number, where, e) : NULL;
+static bool read_journal(gf_journal *journal, const cJSON *j, const char *where, gf_err *e) {
+    const cJSON *list = find(j, "log_sums", cJSON_Array, where, e);
+    for (int64_t t = 0; list && t < journal->losses; t++) {
+        const cJSON *one = cJSON_GetArrayItem(list, (int)t);
+        const cJSON *loss = find(one, "loss", cJSON_Number, where, e);
+        const cJSON *count = loss ? find(one, "updates", cJSON_Number, where, e) : NULL;
         if (!count) return false;
         journal->sum[t] = loss->valuedouble;
         journal->count[t] = (int64_t)count->valuedouble;
     }
     return list != NULL;
+}
+
+static bool read_numbers(const cJSON *j, const char *name, double *values, int64_t n,
+                         const char *where, gf_err *e) {
+    const cJSON *list = find(j, name, cJSON_Array, where, e), *item;
+    int64_t i = 0;
+    if (!list) return false;
+    if (cJSON_GetArraySize(list) != n)
+        return gf_fail(e, GF_E_MODEL, "%s: \"%s\" in the run state has another length", where,
+                       name);
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsNumber(item))
+            return gf_fail(e, GF_E_MODEL, "%s: \"%s\" in the run state holds %s", where, name,
+                           gf_json_kind(item));
+        values[i++] = item->valuedouble;
+    }
+    return true;
+}
+
+static bool read_learned(const gf_state *s, const cJSON *j, const char *where, gf_err *e) {
+    double *values;
+    int64_t n;
+    gf_balance_state(&s->stepper->balance, &values, &n);
+    if (!read_numbers(j, "balance", values, n, where, e)) return false;
+    if (!s->stepper->conflict.state) return true;
+    gf_conflict_state(&s->stepper->conflict, &values, &n);
+    return read_numbers(j, "conflicts", values, n, where, e);
 }
 
 static bool read_generators(const cJSON *j, const char *where, gf_err *e) {
@@ -100,10 +148,11 @@ cJSON *gf_state_read_inputs(const char *json, const char *where, gf_err *e) {
     return inputs;
 }
 
-bool gf_state_from_json(gf_progress *at, gf_journal *journal, const gf_recipe *r, const char *json,
-                        const char *where, const gf_log *log, gf_err *e) {
+bool gf_state_from_json(const gf_state *s, const gf_recipe *r, const char *json, const char *where,
+                        const gf_log *log, gf_err *e) {
     cJSON *j = gf_json_parse(json, strlen(json), where, 1, GF_E_MODEL, e);
-    bool ok = j && gf_progress_read(at, j, where, e) && read_journal(journal, r, j, where, e) &&
+    bool ok = j && gf_progress_read(s->at, j, where, e) && read_journal(s->journal, j, where, e) &&
+              gf_history_read(s->history, r, j, where, e) && read_learned(s, j, where, e) &&
               read_generators(j, where, e) && check_kernels(j, where, log, e);
     cJSON_Delete(j);
     return ok;

@@ -1,70 +1,62 @@
 /* step: one update of the weights, over one or several accumulated batches.
  *
  * A task's loss is the mean over the labels present in the whole update, so 4 batches of 8
- * accumulated give the gradient of one batch of 32. */
+ * accumulated give the gradient of one batch of 32. The update follows the sum of weight x loss,
+ * the weights fixed or found by optim/balance.h; where the recipe asks for gradient surgery, each
+ * task's gradient is taken by itself and optim/surgery.h combines them. */
 #ifndef GF_RECIPES_STEP_H
 #define GF_RECIPES_STEP_H
 
-#include "model/engine.h"
-#include "optim/adamw.h"
-#include "optim/blocks.h"
-#include "optim/clip.h"
-#include "optim/groups.h"
-#include "recipes/evaluate.h"
+#include "data/mask.h"
+#include "optim/balance.h"
+#include "recipes/apart.h"
+#include "recipes/phase.h"
 #include "recipes/progress.h"
-#include "recipes/run.h"
 
-/* A phase as it runs. */
-typedef struct gf_phase {
-    const gf_recipe_phase *recipe;
-    int64_t index;
-    gf_groups groups;
-    gf_blocks blocks;
-    int64_t updates_per_epoch, updates, warmup;
-    bool trains;         /* some parameter does */
-    bool encoder_frozen; /* then texts are encoded once, into features, if they fit */
-    gf_features train, dev;
-} gf_phase;
-
-/* Decides what trains and counts updates, without reserving memory. Frees an earlier phase. */
-bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
-/* The same, and reserves gradients and moments. */
-bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
-/* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb.
- */
-bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e);
-void gf_phase_end(gf_phase *p);
-/* The largest learning rate of the groups that rule `rule` of the phase made, before the schedule.
- */
-double gf_phase_rate(const gf_phase *p, int64_t rule);
-
-/* What one update found out. Arrays are [n_tasks] and belong to the caller. */
+/* What one update found out. Arrays are [n_losses of the phase] and belong to the caller. */
 typedef struct gf_update {
-    double *loss; /* mean cross-entropy, NaN when the update had no label of the task */
-    double total; /* sum of weight * loss */
+    double *loss;   /* mean raw loss, NaN when the update had no label of the task */
+    double *weight; /* factor on it */
+    double total;   /* what the update follows the gradient of */
     double grad_norm, factor;
     int64_t rows, tokens;
+    bool measured; /* the tasks' gradients were compared */
 } gf_update;
 
 /* Memory of an update, reused. */
 typedef struct gf_stepper {
     gf_batch batch;
-    gf_real *gathered;          /* [batch, E] features of a batch */
-    int32_t *labels;            /* [n_tasks][batch] */
-    gf_node **losses;           /* [n_tasks] */
-    double *divisors, *weights; /* [n_tasks] */
+    gf_masked masked;  /* of an mlm phase */
+    gf_masker *masker; /* NULL in a run without mlm phases */
+    int64_t rows;      /* room in the arrays below */
+    gf_real *gathered; /* [rows, E] features of a batch */
+    int32_t *labels;   /* [n_tasks][rows] */
+    gf_real **targets; /* [n_tasks][rows, target width] */
+    gf_node **losses;  /* [n_losses] */
+    double *divisors;  /* [n_losses] */
+    double *after;     /* [n_losses] the losses after the update, for FAMO */
+    double *norms;     /* [n_losses] for GradNorm */
+    gf_apart apart;
+    gf_balance balance;
+    gf_surgery surgery;
+    gf_conflict conflict; /* the run's statistics so far, when the recipe asks for them */
 } gf_stepper;
 
 bool gf_stepper_start(gf_stepper *s, const gf_run *r, gf_err *e);
-void gf_stepper_free(gf_stepper *s);
+void gf_stepper_free(gf_stepper *s, const gf_run *r);
+/* At the start of a phase, and of each of its stages. */
+bool gf_stepper_begin(gf_stepper *s, const gf_run *r, const gf_phase *p, gf_err *e);
 
-/* One update over these rows of the training data; advances *at. A loss or gradient that is not
- * finite is GF_E_NUMERIC, naming phase, task or tensor, and rows; the weights are then unchanged.
- */
+/* One update over the batches first .. first + count - 1 of an epoch; advances *at. A loss or
+ * gradient that is not finite is GF_E_NUMERIC, naming phase, task or tensor, and rows; the weights
+ * are then unchanged. */
 bool gf_step_run(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, gf_progress *at,
-                 const int64_t *rows, int64_t count, gf_update *u, gf_err *e);
-/* Builds the tape of one training batch, without running it: for gf_graph_bytes(). */
+                 const gf_epoch *epoch, int64_t first, int64_t count, gf_update *u, gf_err *e);
+/* Whether every update of the phase takes the tasks' gradients one by one, which costs memory. */
+bool gf_step_is_apart(const gf_stepper *s, const gf_run *r, const gf_phase *p);
+/* Builds the tape of one training batch, without running it: for gf_graph_bytes(). Masks are those
+ * of the epoch. */
 bool gf_step_plan_batch(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, const int64_t *rows,
-                        int64_t count, gf_err *e);
+                        int64_t count, int64_t epoch, gf_err *e);
 
 #endif

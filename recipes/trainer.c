@@ -3,9 +3,11 @@
 #include "checkpoints/folder.h"
 #include "checkpoints/store.h"
 #include "core/mem.h"
+#include "optim/average.h"
 #include "recipes/folder.h"
 #include "recipes/inputs.h"
 #include "recipes/plan.h"
+#include "recipes/report.h"
 #include "recipes/saver.h"
 #include "recipes/state.h"
 #include "recipes/verify.h"
@@ -24,7 +26,9 @@ typedef struct trainer {
     gf_progress at;
     gf_update update;
     gf_metrics dev, before; /* the last two evaluations */
-    int64_t *order;         /* [train.rows] rows of the present epoch */
+    gf_history history;
+    gf_forgetting forgetting;
+    gf_epoch epoch; /* rows of the present epoch */
     gf_saver saver;
     gf_progress durable; /* what the checkpoints on the disk say of the best model */
     cJSON *inputs;       /* digests of what the run reads */
@@ -40,15 +44,8 @@ static double select_value(const gf_recipe *c, const gf_metrics *m) {
     double sum = 0;
     if (s->kind == GF_SELECT_LOSS)
         for (int64_t t = 0; t < m->n_tasks; t++)
-            sum += m->tasks[t].support ? c->tasks[t].weight * m->tasks[t].loss : 0;
-    if (s->kind != GF_SELECT_MEAN) return sum;
-    for (int64_t i = 0; i < s->n_terms; i++) {
-        const gf_task_metrics *t = &m->tasks[s->terms[i].task];
-        sum += s->terms[i].metric == GF_METRIC_LOSS       ? t->loss
-               : s->terms[i].metric == GF_METRIC_ACCURACY ? t->accuracy
-                                                          : t->macro_f1;
-    }
-    return sum / (double)s->n_terms;
+            sum += m->tasks[t].support ? c->tasks[t].weight * m->tasks[t].value[GF_METRIC_LOSS] : 0;
+    return s->kind == GF_SELECT_MEAN ? gf_select_mean(s, m) : sum;
 }
 
 /* "last" takes every evaluation as the best so far. */
@@ -107,6 +104,10 @@ static void keep_if_best(trainer *t, double value, bool *is_best) {
     t->is_best = true;
 }
 
+static gf_state state_of(trainer *t) {
+    return (gf_state){&t->at, &t->journal, t->inputs, &t->history, &t->stepper};
+}
+
 /* Starts a save of the run as it stands. */
 static bool start_save(trainer *t, gf_err *e) {
     gf_save_job job = {.model = &t->run.model,
@@ -115,7 +116,8 @@ static bool start_save(trainer *t, gf_err *e) {
                        .folder = t->folder.checkpoints,
                        .keep = t->recipe->keep,
                        .step = t->at.step};
-    char *state = gf_state_to_json(&(gf_state){&t->at, &t->journal, t->inputs}, t->recipe, e);
+    gf_state all = state_of(t);
+    char *state = gf_state_to_json(&all, t->recipe, e);
     char *path = state ? gf_run_folder_step_path(&t->folder, t->at.step, e) : NULL, *spare = NULL;
     bool ok;
     if (t->spare_step == t->at.step) t->spare_step = -1;
@@ -163,68 +165,161 @@ static bool tell_rows(void *context, int64_t done, int64_t all, gf_err *e) {
     return go_on(t, e);
 }
 
-static bool evaluate(trainer *t, gf_err *e) {
-    gf_eval_view v = {.recipe = t->recipe, .phase = &t->phase, .at = &t->at};
-    if (!t->run.dev.rows) {
-        keep_if_best(t, 0, &v.is_best);
-        return true;
+/* Thresholds of multi_label tasks that the recipe leaves to dev. */
+static bool choose_thresholds(trainer *t, gf_err *e) {
+    bool any = false;
+    for (int64_t i = 0; i < t->recipe->n_tasks; i++) {
+        gf_head *h = &t->run.model.heads[i];
+        if (!h->thresholds || !isnan(t->recipe->tasks[i].threshold)) continue;
+        if (!gf_metrics_choose_thresholds(&t->dev, i, h->thresholds, e)) return false;
+        any = true;
     }
+    return !any || gf_metrics_finish(&t->dev, e);
+}
+
+static bool evaluate_mlm(trainer *t, double *loss, gf_err *e) {
+    /* the same masks at each evaluation of the run, so that the losses can be compared */
+    gf_mask_place place = {t->recipe->seed, -1, 0};
+    *loss = NAN;
+    return t->phase.recipe->objective != GF_OBJECTIVE_MLM ||
+           gf_evaluate_mlm(loss, &t->engine, &t->run.model, t->stepper.masker, &place, &t->run.dev,
+                           &t->tell, e);
+}
+
+/* Measures on dev; the average of the weights stands in for them where there is one. */
+static bool measure(trainer *t, gf_eval_view *v, gf_err *e) {
+    bool ok;
     gf_metrics_free(&t->before);
     t->before = t->dev;
     t->dev = (gf_metrics){0};
-    if (!gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev, &t->phase.dev, GF_EVAL_ROWS,
-                     &t->tell, e))
-        return false;
-    v.dev = &t->dev;
-    v.before = t->before.n_tasks ? &t->before : NULL;
-    v.value = select_value(t->recipe, &t->dev);
-    keep_if_best(t, v.value, &v.is_best);
+    gf_average_swap(&t->run.model.params);
+    ok = (t->recipe->n_tasks == 0 || gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev,
+                                                 &t->phase.dev, GF_EVAL_ROWS, &t->tell, e)) &&
+         choose_thresholds(t, e) && evaluate_mlm(t, &v->mlm, e);
+    gf_average_swap(&t->run.model.params);
+    if (!ok) return false;
+    gf_metrics_forget_rows(&t->dev);
+    gf_history_see(&t->history, t->recipe, &t->dev);
+    v->dev = &t->dev;
+    v->before = t->before.n_tasks ? &t->before : NULL;
+    return true;
+}
+
+/* In a run with tasks the weights of an mlm phase are a step on the way, never the best. */
+static void judge(trainer *t, gf_eval_view *v) {
+    bool mlm = t->phase.recipe->objective == GF_OBJECTIVE_MLM;
+    v->value = mlm && t->recipe->n_tasks == 0 ? v->mlm : select_value(t->recipe, &t->dev);
+    if (mlm && t->recipe->n_tasks > 0)
+        v->value = NAN;
+    else
+        keep_if_best(t, v->value, &v->is_best);
+    gf_plateau_see(&t->at.plateau, &t->phase.recipe->schedule, mlm ? v->mlm : v->value,
+                   !mlm && t->recipe->select.higher_is_better);
+}
+
+static bool evaluate(trainer *t, gf_err *e) {
+    gf_eval_view v = {.recipe = t->recipe, .phase = &t->phase, .at = &t->at, .mlm = NAN};
+    if (!t->run.dev.rows) {
+        judge(t, &v);
+        return true;
+    }
+    if (!measure(t, &v, e)) return false;
+    judge(t, &v);
     if (t->o->watch.evaluated) t->o->watch.evaluated(t->o->watch.context, &v);
     t->at.lines++;
     return gf_journal_write_eval(&t->folder, &v, e);
 }
 
+/* Opens the layers whose turn it is. */
+static bool open_stage(trainer *t, gf_err *e) {
+    int64_t stage = gf_phase_stage_at(&t->phase, &t->at);
+    if (stage == t->phase.stage) return true;
+    return gf_phase_open(&t->phase, &t->run, stage, e) &&
+           gf_stepper_begin(&t->stepper, &t->run, &t->phase, e);
+}
+
 /* One update with all that belongs to it. */
 static bool step(trainer *t, gf_err *e) {
-    int64_t each = t->recipe->batch_size * t->recipe->accumulate, first = t->at.update * each;
-    int64_t left = t->run.train.rows - first;
+    int64_t each = t->recipe->accumulate, first = t->at.update * each;
+    int64_t left = t->epoch.batches - first;
     gf_step_view v = {t->recipe, &t->phase, &t->at, &t->update, NULL, 0, 0, false};
-    if (!gf_step_run(&t->stepper, &t->run, &t->engine, &t->phase, &t->at, t->order + first,
+    if (!open_stage(t, e) ||
+        !gf_step_run(&t->stepper, &t->run, &t->engine, &t->phase, &t->at, &t->epoch, first,
                      left < each ? left : each, &t->update, e))
         return false;
     gf_journal_add(&t->journal, &v);
     if (t->o->watch.step) t->o->watch.step(t->o->watch.context, &v);
-    t->at.lines += v.logged;
+    t->at.lines += v.logged + t->update.measured;
     if (v.logged && !gf_journal_write_step(&t->journal, &t->folder, &v, e)) return false;
+    if (t->update.measured && !gf_journal_write_conflict(&t->folder, &v, &t->stepper.apart, e))
+        return false;
     if (gf_saver_has_news(&t->saver)) settle_or_warn(t);
     if (t->recipe->save_every && t->at.step % t->recipe->save_every == 0) save(t);
     return true;
 }
 
+static bool is_phase_over(const trainer *t) {
+    return t->at.epoch >= t->phase.recipe->epochs || t->at.phase_over;
+}
+
+static gf_forgetting_place forgetting_place(trainer *t, const gf_tell *tell) {
+    return (gf_forgetting_place){&t->engine, &t->run.model, &t->run.dev, tell, &t->o->log};
+}
+
+/* What the phase did is told once its weights are what they stay: the average, if there is one. No
+ * stop is heeded here, between the evaluation and the save that belong together. */
+static bool end_phase(trainer *t, gf_err *e) {
+    gf_forgetting_place place = forgetting_place(t, NULL);
+    gf_cosines cosines;
+    bool moved = t->phase.moves_encoder && t->run.dev.rows;
+    gf_params_take_averages(&t->run.model.params);
+    if (moved && !gf_forgetting_end(&t->forgetting, &place, &cosines, e)) return false;
+    t->at.lines++;
+    return gf_history_end_phase(&t->history, &t->phase, t->recipe, &t->run.model,
+                                moved ? &cosines : NULL, e) &&
+           gf_journal_write_phase(&t->folder, &t->phase, &t->at,
+                                  cJSON_GetArrayItem(t->history.phases, (int)t->at.phase), e);
+}
+
 static bool run_epoch(trainer *t, gf_err *e) {
-    if (t->phase.trains &&
-        !gf_order_make(t->order, &t->run.train, t->recipe->batch_size, t->recipe->bucket,
-                       t->recipe->seed, t->at.phase, t->at.epoch, e))
+    int64_t updates = t->phase.trains ? gf_phase_updates_in(&t->phase, t->at.epoch) : 0;
+    if (t->phase.trains && !gf_phase_make_epoch(&t->phase, &t->run, t->at.epoch, &t->epoch, e))
         return false;
-    while (t->at.update < t->phase.updates_per_epoch)
+    while (t->at.update < updates)
         if (!step(t, e) || !go_on(t, e)) return false;
     if (!evaluate(t, e)) return false;
+    if (t->phase.trains && t->phase.recipe->objective == GF_OBJECTIVE_TASKS)
+        gf_balance_end_epoch(&t->stepper.balance);
     t->at.phase_over |= !t->phase.trains; /* nothing changes: one evaluation says it all */
     t->at.update = 0;
     t->at.epoch++;
+    if (is_phase_over(t) && !end_phase(t, e)) return false;
     save(t);
     return go_on(t, e);
 }
 
-static bool run_phase(trainer *t, gf_err *e) {
-    if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, e)) return false;
+static bool begin_phase(trainer *t, gf_err *e) {
+    bool fresh = t->at.phase_update == 0 && t->at.epoch == 0;
+    gf_forgetting_place place = forgetting_place(t, &t->tell);
+    if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, &t->at, e) ||
+        !gf_stepper_begin(&t->stepper, &t->run, &t->phase, e))
+        return false;
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
-    if (!gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e)) return false;
+    if (fresh) gf_history_begin_phase(&t->history);
+    if (t->phase.moves_encoder && t->run.dev.rows &&
+        !gf_forgetting_begin(&t->forgetting, t->at.phase, fresh, !gf_history_moved(&t->history),
+                             &place, e))
+        return false;
     if (t->at.phase_update > 0)
         gf_journal_resume(&t->journal);
     else
-        gf_journal_restart(&t->journal, t->recipe);
-    while (t->at.epoch < t->phase.recipe->epochs && !t->at.phase_over)
+        gf_journal_restart(&t->journal);
+    return is_phase_over(t) || gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e);
+}
+
+static bool run_phase(trainer *t, gf_err *e) {
+    if (!begin_phase(t, e)) return false;
+    while (!is_phase_over(t))
         if (!run_epoch(t, e)) return false;
     return true;
 }
@@ -236,6 +331,7 @@ static void next_phase(gf_progress *at) {
     at->phase_update = 0;
     at->stale = 0;
     at->phase_over = false;
+    at->plateau = gf_plateau_start();
 }
 
 /* The best model alone, without gradients and moments, in place of the one that trained. */
@@ -243,23 +339,53 @@ static bool take_best(trainer *t, gf_err *e) {
     gf_phase_end(&t->phase);
     gf_graph_reset(t->engine.graph);
     gf_model_free(&t->run.model);
-    return gf_store_read(&t->run.model, t->folder.best, NULL, NULL, e);
+    if (!gf_store_read(&t->run.model, t->folder.best, NULL, NULL, e)) return false;
+    gf_params_take_averages(&t->run.model.params);
+    gf_model_drop_mlm(&t->run.model);
+    return true;
+}
+
+static bool add_best(const trainer *t, cJSON *j, gf_err *e) {
+    bool known = t->run.dev.rows && t->recipe->select.kind != GF_SELECT_LAST;
+    cJSON *best = gf_json_object(j, "best", e);
+    return best && gf_json_number(best, "step", (double)t->at.best_step, e) &&
+           (known ? gf_json_number(best, "metric", t->at.best_value, e)
+                  : gf_json_null(best, "metric", e)) &&
+           gf_json_string(best, "name", t->recipe->select_metric, e);
+}
+
+static bool add_phases(const trainer *t, cJSON *j, gf_err *e) {
+    cJSON *phases = cJSON_Duplicate(t->history.phases, true);
+    if (phases && cJSON_AddItemToObject(j, "phases", phases)) return true;
+    cJSON_Delete(phases);
+    return gf_fail(e, GF_E_NOMEM, "out of memory while writing the metrics");
 }
 
 static bool write_metrics(trainer *t, const gf_metrics *dev, const gf_metrics *test, gf_err *e) {
-    cJSON *j = gf_json_object(NULL, NULL, e), *best = j ? gf_json_object(j, "best", e) : NULL;
-    bool known = t->run.dev.rows && t->recipe->select.kind != GF_SELECT_LAST;
+    cJSON *j = gf_json_object(NULL, NULL, e);
     char *text = NULL;
-    bool ok = best && gf_json_number(best, "step", (double)t->at.best_step, e) &&
-              (known ? gf_json_number(best, "metric", t->at.best_value, e)
-                     : gf_json_null(best, "metric", e));
-    ok = ok && gf_json_string(best, "name", t->recipe->select_metric, e);
-    if (t->run.dev.rows) ok = ok && gf_metrics_to_json(dev, false, j, "dev", e);
+    bool ok = j && add_best(t, j, e);
+    if (t->run.dev.rows && t->recipe->n_tasks)
+        ok = ok && gf_metrics_to_json(dev, false, j, "dev", e);
     if (t->run.test.rows) ok = ok && gf_metrics_to_json(test, false, j, "test", e);
-    ok = ok && (text = gf_json_print(j, e)) &&
+    if (t->run.dev.rows) ok = ok && add_phases(t, j, e);
+    ok = ok && gf_report_conflicts(&t->stepper, t->recipe, j, e) && (text = gf_json_print(j, e)) &&
          gf_run_folder_write(&t->folder, "metrics.json", text, e);
     gf_free(text);
     cJSON_Delete(j);
+    return ok;
+}
+
+/* Tells the caller; what it is told must live as long as the call. */
+static bool tell_end(trainer *t, const gf_metrics *dev, const gf_metrics *test, gf_err *e) {
+    gf_text forgetting = {0}, conflicts = {0};
+    bool ok = gf_history_table(t->history.phases, &forgetting, e) &&
+              gf_report_conflict_table(&t->stepper, &t->run, &conflicts, e);
+    gf_end_view v = {dev->n_tasks ? dev : NULL, test->n_tasks ? test : NULL, t->folder.path,
+                     forgetting.data ? forgetting.data : "", conflicts.data ? conflicts.data : ""};
+    if (ok && t->o->watch.finished) t->o->watch.finished(t->o->watch.context, &v);
+    gf_text_free(&forgetting);
+    gf_text_free(&conflicts);
     return ok;
 }
 
@@ -268,16 +394,14 @@ static bool finish(trainer *t, gf_err *e) {
     char *folder = gf_io_join(t->folder.path, "model", e);
     bool ok =
         folder && save_now(t, e) && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
-    if (t->run.dev.rows)
+    if (t->run.dev.rows && t->recipe->n_tasks)
         ok = ok && gf_evaluate(&dev, &t->engine, &t->run.model, &t->run.dev, NULL, GF_EVAL_ROWS,
                                &t->tell, e);
     if (t->run.test.rows)
         ok = ok && gf_evaluate(&test, &t->engine, &t->run.model, &t->run.test, NULL, GF_EVAL_ROWS,
                                &t->tell, e);
-    ok = ok && write_metrics(t, &dev, &test, e) && gf_verify_write_sums(t->folder.path, e);
-    if (ok && t->o->watch.finished)
-        t->o->watch.finished(t->o->watch.context, dev.n_tasks ? &dev : NULL,
-                             test.n_tasks ? &test : NULL, t->folder.path);
+    ok = ok && write_metrics(t, &dev, &test, e) && gf_verify_write_sums(t->folder.path, e) &&
+         tell_end(t, &dev, &test, e);
     gf_metrics_free(&dev);
     gf_metrics_free(&test);
     gf_free(folder);
@@ -297,6 +421,11 @@ static bool check_unchanged(trainer *t, const cJSON *then, const char *recipe, b
            gf_fail(e, GF_E_NOMEM, "out of memory while resuming");
 }
 
+static bool read_state(trainer *t, const char *state, const char *path, gf_err *e) {
+    gf_state all = state_of(t);
+    return gf_state_from_json(&all, t->recipe, state, path, &t->o->log, e);
+}
+
 static bool open_resumed(trainer *t, gf_err *e) {
     char *state = NULL, *recipe = NULL, *path = NULL;
     cJSON *then = NULL;
@@ -306,8 +435,8 @@ static bool open_resumed(trainer *t, gf_err *e) {
          gf_store_read_texts(path, &recipe, &state, e) &&
          (then = gf_state_read_inputs(state, path, e)) &&
          check_unchanged(t, then, recipe, &same, e) &&
-         gf_state_from_json(&t->at, &t->journal, t->recipe, state, path, &t->o->log, e) &&
          gf_run_open(&t->run, t->recipe, path, &t->o->log, e) &&
+         gf_stepper_start(&t->stepper, &t->run, e) && read_state(t, state, path, e) &&
          gf_run_folder_check_best(&t->folder, &t->at, same, &t->o->log, e) &&
          gf_run_folder_reopen(&t->folder, &t->at, t->recipe, rewind, e) &&
          (same || gf_run_folder_write(&t->folder, "recipe.json", t->folder.recipe, e));
@@ -342,18 +471,25 @@ static bool open_new(trainer *t, gf_err *e) {
               gf_run_plan(&t->run, &t->engine, &plan, &disk, e) &&
               (t->inputs = gf_inputs_digest(t->recipe, e)) &&
               gf_run_folder_create(&t->folder, t->recipe, t->o->force, e) &&
-              check_space(t, disk, e) && gf_run_folder_write(&t->folder, "plan.txt", plan.data, e);
+              check_space(t, disk, e) &&
+              gf_run_folder_write(&t->folder, "plan.txt", plan.data, e) &&
+              gf_stepper_start(&t->stepper, &t->run, e);
     gf_text_free(&plan);
     return ok;
 }
 
 static bool open_run(trainer *t, gf_err *e) {
+    int64_t losses = t->recipe->n_tasks > 0 ? t->recipe->n_tasks : 1;
     if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
     if (!gf_journal_start(&t->journal, t->recipe, e)) return false;
+    if (!gf_history_start(&t->history, t->recipe, e)) return false;
+    if (!(t->update.loss = gf_alloc_array(losses, sizeof *t->update.loss, e)) ||
+        !(t->update.weight = gf_alloc_array(losses, sizeof *t->update.weight, e)))
+        return false;
+    t->at.plateau = gf_plateau_start();
     if (!(t->o->resume ? open_resumed : open_new)(t, e)) return false;
-    return (t->order = gf_alloc_array(t->run.train.rows, sizeof *t->order, e)) &&
-           (t->update.loss = gf_alloc_array(t->recipe->n_tasks, sizeof *t->update.loss, e)) &&
-           gf_stepper_start(&t->stepper, &t->run, e);
+    t->forgetting.folder = t->folder.path;
+    return true;
 }
 
 static void close_run(trainer *t) {
@@ -362,11 +498,14 @@ static void close_run(trainer *t) {
     gf_metrics_free(&t->dev);
     gf_metrics_free(&t->before);
     gf_phase_end(&t->phase);
-    gf_stepper_free(&t->stepper);
+    if (t->run.recipe) gf_stepper_free(&t->stepper, &t->run);
+    gf_history_free(&t->history);
+    gf_forgetting_free(&t->forgetting);
     gf_journal_free(&t->journal);
     gf_run_folder_close(&t->folder);
-    gf_free(t->order);
+    gf_epoch_free(&t->epoch);
     gf_free(t->update.loss);
+    gf_free(t->update.weight);
     gf_run_close(&t->run);
     gf_engine_stop(&t->engine);
 }

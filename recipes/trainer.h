@@ -19,7 +19,7 @@ typedef struct gf_step_view {
     const gf_phase *phase;
     const gf_progress *at;
     const gf_update *update;  /* of this step */
-    const double *mean_loss;  /* [n_tasks] since the last logged step, NaN without labels */
+    const double *mean_loss;  /* [n_losses] since the last logged step, NaN without labels */
     double tokens_per_second; /* since the last logged step; rows where texts are not encoded */
     double seconds_left;      /* in this phase, at the present pace */
     bool logged;              /* this step has a line in log.jsonl */
@@ -32,9 +32,18 @@ typedef struct gf_eval_view {
     const gf_progress *at;
     const gf_metrics *dev;
     const gf_metrics *before; /* the evaluation before, NULL at the first */
-    double value;             /* of select.metric */
+    double mlm;               /* loss of masked language modelling on dev, NaN in other phases */
+    double value;             /* of select.metric; NaN in an mlm phase of a run with tasks */
     bool is_best;
 } gf_eval_view;
+
+/* And of the end. */
+typedef struct gf_end_view {
+    const gf_metrics *dev, *test; /* of the best model; NULL without such data */
+    const char *folder;
+    const char *forgetting; /* tables for people, "" where there is nothing to tell */
+    const char *conflicts;
+} gf_end_view;
 
 /* Functions of the caller; each may be NULL. */
 typedef struct gf_watch {
@@ -44,8 +53,7 @@ typedef struct gf_watch {
     /* Texts are being encoded, for evaluation or because the encoder stands still. */
     void (*encoding)(void *context, int64_t done, int64_t rows);
     void (*evaluated)(void *context, const gf_eval_view *v);
-    void (*finished)(void *context, const gf_metrics *dev, const gf_metrics *test,
-                     const char *folder);
+    void (*finished)(void *context, const gf_end_view *v);
     /* GF_OK, or GF_E_SIGINT or GF_E_SIGTERM to save and stop behind the present step. */
     gf_code (*stop)(void *context);
 } gf_watch;

@@ -11,12 +11,13 @@
 enum { ROWS = 3217, BATCH = 16 };
 
 static char path[] = "train.jsonl";
+static gf_source source = {path, 0, ROWS};
 static int32_t ids[ROWS * 40];
 static int64_t start[ROWS + 1];
 
 /* Row i has 1 to 40 tokens, all of value i. */
 static gf_dataset make_dataset(void) {
-    gf_dataset d = {.path = path, .rows = ROWS, .start = start};
+    gf_dataset d = {.source = &source, .n_sources = 1, .rows = ROWS, .start = start};
     uint32_t x = 1;
     for (int64_t i = 0; i < ROWS; i++) {
         x = x * 1664525 + 1013904223;
@@ -67,7 +68,7 @@ static void rows_are_packed_into_reused_memory(void **state) {
 static void huge_batches_are_refused(void **state) {
     int64_t far[] = {0, INT32_MAX, INT64_MAX / 2};
     const int64_t rows[] = {0, 1};
-    gf_dataset d = {.path = path, .rows = 2, .start = far};
+    gf_dataset d = {.source = &source, .n_sources = 1, .rows = 2, .start = far};
     gf_batch b = {0};
     gf_err e = {0};
     (void)state;
@@ -78,17 +79,15 @@ static void huge_batches_are_refused(void **state) {
 }
 
 static void failing_allocations_are_reported(void **state) {
-    static int64_t order[ROWS];
     const int64_t rows[] = {1, 2};
     int64_t live = gf_mem_get_stats().live_blocks;
     gf_dataset d = make_dataset();
     (void)state;
-    for (int k = 1; k <= 5; k++) { /* 3 for a batch, 2 for an order */
+    for (int k = 1; k <= 3; k++) {
         gf_batch b = {0};
         gf_err e = {0};
         gf_mem_fail_at(k, false);
-        assert_false(gf_batch_fill(&b, &d, rows, 2, &e) &&
-                     gf_order_make(order, &d, BATCH, true, 1, 0, 0, &e));
+        assert_false(gf_batch_fill(&b, &d, rows, 2, &e));
         assert_true(gf_mem_fault_fired() && e.code == GF_E_NOMEM);
         gf_batch_free(&b);
         assert_int_equal(gf_mem_get_stats().live_blocks, live);
@@ -109,9 +108,18 @@ static void is_permutation(const int64_t *order) {
 
 static void make_order(int64_t *order, bool bucket, uint64_t seed, int64_t phase, int64_t epoch) {
     gf_dataset d = make_dataset();
+    gf_epoch_rule rule = {.batch_size = BATCH,
+                          .bucket = bucket,
+                          .seed = seed,
+                          .phase = phase,
+                          .epoch = epoch,
+                          .epochs = 10};
+    gf_epoch p = {0};
     gf_err e = {0};
-    assert_true(gf_order_make(order, &d, BATCH, bucket, seed, phase, epoch, &e));
-    is_permutation(order);
+    assert_true(gf_epoch_make(&p, &d, &rule, &e));
+    is_permutation(p.row);
+    memcpy(order, p.row, sizeof *order * ROWS);
+    gf_epoch_free(&p);
 }
 
 static int64_t count_equal(const int64_t *a, const int64_t *b) {
@@ -193,16 +201,24 @@ static void windows_are_sorted_stably(void **state) {
 
 static void any_batch_size_gives_a_permutation(void **state) {
     const int64_t sizes[] = {1, 2, ROWS - 1, ROWS, ROWS + 1, INT64_MAX};
-    static int64_t order[ROWS];
     gf_dataset d = make_dataset();
+    gf_epoch_rule rule = {.bucket = true};
+    gf_epoch p = {0};
     gf_err e = {0};
     (void)state;
-    for (int i = 0; i < 6; i++) {
-        assert_true(gf_order_make(order, &d, sizes[i], true, 1, 0, 0, &e));
-        is_permutation(order);
+    for (int i = 0; i < 12; i++) {
+        rule.batch_size = sizes[i % 6];
+        rule.bucket = i < 6;
+        assert_true(gf_epoch_make(&p, &d, &rule, &e));
+        is_permutation(p.row);
+        assert_int_equal(p.batches, (ROWS - 1) / rule.batch_size + 1);
+        for (int64_t b = 0; b < p.batches; b++) assert_int_equal(p.start[b], b * rule.batch_size);
+        assert_int_equal(p.start[p.batches], ROWS);
     }
     d.rows = 0;
-    assert_true(gf_order_make(order, &d, BATCH, true, 1, 0, 0, &e));
+    assert_true(gf_epoch_make(&p, &d, &rule, &e));
+    assert_int_equal(p.batches, 0);
+    gf_epoch_free(&p);
 }
 
 static void rows_are_ordered_by_length(void **state) {

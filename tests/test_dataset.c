@@ -1,115 +1,5 @@
-/* Label dictionaries and data sets, with a stand-in for the tokenizer: [CLS] is 1, [SEP] 2, and
- * each byte a piece of its own value, 'x' being unknown. */
-#include "core/io.h"
-#include "core/mem.h"
-#include "data/dataset.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include <cmocka.h>
-
-#define DATA "tests/data/rows/"
-
-static bool add_id(gf_ids *ids, int32_t id, gf_err *e) {
-    if (!gf_grow(&ids->id, ids->count, &ids->capacity, sizeof *ids->id, e)) return false;
-    ids->id[ids->count++] = id;
-    return true;
-}
-
-bool gf_tokenizer_encode(const gf_tokenizer *t, const char *text, size_t size, int64_t max_length,
-                         gf_ids *ids, gf_encoding *out, gf_err *e) {
-    int64_t pieces = (int64_t)size, kept = pieces < max_length - 2 ? pieces : max_length - 2;
-    bool ok = add_id(ids, 1, e);
-    assert_null(t);
-    *out = (gf_encoding){.first = ids->count, .count = kept + 2, .pieces = pieces};
-    for (int64_t i = 0; ok && i < kept; i++) {
-        ok = add_id(ids, (unsigned char)text[i], e);
-        out->unknown += text[i] == 'x';
-    }
-    out->truncated = kept < pieces;
-    return ok && add_id(ids, 2, e);
-}
-
-static char folder[] = SCRATCH "/graft-dataset-XXXXXX";
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    return !gf_io_remove_tree(folder, NULL);
-}
-
-static const char *write_text(const char *name, const char *text) {
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_true(gf_io_replace_file(path, text, strlen(text), NULL));
-    return path;
-}
-
-/* ---- labels ---- */
-
-static void add(gf_labels *l, const char *name) {
-    gf_err e = {0};
-    assert_true(gf_labels_add(l, name, strlen(name), &e));
-}
-
-static void labels_are_learned_and_sorted(void **state) {
-    const char *const names[] = {"b", "a", "ä", "B", "ab", "b", "a", ""};
-    const char *const sorted[] = {"", "B", "a", "ab", "b", "ä"};
-    gf_labels l = {0};
-    (void)state;
-    for (int i = 0; i < 8; i++) add(&l, names[i]);
-    assert_int_equal(l.count, 6);
-    assert_string_equal(l.names[0], "b");
-    assert_int_equal(gf_labels_find(&l, "b", 1), 0);
-    gf_labels_sort(&l);
-    for (int i = 0; i < 6; i++) {
-        assert_string_equal(l.names[i], sorted[i]);
-        assert_int_equal(gf_labels_find(&l, sorted[i], strlen(sorted[i])), i);
-    }
-    assert_int_equal(gf_labels_find(&l, "abc", 2), 3);
-    assert_int_equal(gf_labels_find(&l, "abc", 3), -1);
-    assert_int_equal(gf_labels_find(&l, "a\0b", 3), -1);
-    gf_labels_free(&l);
-    gf_labels_sort(&l);
-    assert_int_equal(gf_labels_find(&l, "a", 1), -1);
-}
-
-static void fixed_labels_keep_their_order(void **state) {
-    const char *const names[] = {"positive", "neutral", "negative"};
-    gf_labels l = {.fixed = true};
-    gf_err e = {0};
-    (void)state;
-    for (int i = 0; i < 3; i++) add(&l, names[i]);
-    for (int i = 0; i < 3; i++) assert_int_equal(gf_labels_find(&l, names[i], strlen(names[i])), i);
-    assert_string_equal(gf_labels_nearest(&l, "positve"), "positive");
-    assert_null(gf_labels_nearest(&l, "something"));
-    assert_false(gf_labels_add(&l, "a\0b", 3, &e));
-    assert_int_equal(e.code, GF_E_INVALID);
-    gf_labels_free(&l);
-}
-
-static void many_labels_are_learned_fast(void **state) {
-    gf_labels l = {0};
-    clock_t begin = clock();
-    char name[16];
-    (void)state;
-    for (int i = 0; i < 300000; i++) {
-        snprintf(name, sizeof name, "%d", i % 1000 * 7919 % 1000);
-        add(&l, name);
-    }
-    assert_int_equal(l.count, 1000);
-    assert_true(clock() - begin < 5 * CLOCKS_PER_SEC);
-    gf_labels_free(&l);
-}
+/* Data sets of one file and of several. */
+#include "tests/dataset_help.h"
 
 /* ---- data sets ---- */
 
@@ -120,8 +10,8 @@ typedef struct two_tasks {
 
 static void set_up(two_tasks *t) {
     *t = (two_tasks){0};
-    t->task[0] = (gf_task_field){"category", "category", &t->category};
-    t->task[1] = (gf_task_field){"mood", "sentiment", &t->sentiment};
+    t->task[0] = (gf_task_field){.task = "category", .field = "category", .labels = &t->category};
+    t->task[1] = (gf_task_field){.task = "mood", .field = "sentiment", .labels = &t->sentiment};
     add(&t->sentiment, "positive");
     add(&t->sentiment, "neutral");
     add(&t->sentiment, "negative");
@@ -148,10 +38,11 @@ static void a_table_becomes_ids_and_classes(void **state) {
         set_up(&t);
         snprintf(path, sizeof path, DATA "%s", files[k]);
         assert_true(gf_dataset_learn_labels(path, t.task, 2, &e));
+        assert_true(gf_dataset_finish_labels(t.task, 2, &e));
         assert_int_equal(t.category.count, 2);
         assert_string_equal(t.category.names[1], "service");
         assert_string_equal(t.sentiment.names[0], "positive");
-        assert_true(gf_dataset_read(&d, path, "text", t.task, 2, NULL, 24, &e));
+        assert_true(gf_dataset_add(&d, path, "text", t.task, 2, NULL, 24, &e));
         assert_int_equal(d.rows, 6);
         for (int i = 0; i < 6; i++) {
             assert_int_equal(d.label[0][i], category[i]);
@@ -176,12 +67,12 @@ static void texts_are_hashed(void **state) {
     gf_err e = {0};
     const char *path = write_text("x.txt", "\na\nfoobar\nxax");
     (void)state;
-    assert_true(gf_dataset_read(&d, path, "text", NULL, 0, NULL, 16, &e));
+    assert_true(gf_dataset_add(&d, path, "text", NULL, 0, NULL, 16, &e));
     assert_true(d.text_hash[0] == 0xcbf29ce484222325u);
     assert_true(d.text_hash[1] == 0xaf63dc4c8601ec8cu);
     assert_true(d.text_hash[2] == 0x85944171f73967e8u);
     assert_int_equal(d.unknown, 2);
-    assert_string_equal(d.path, path);
+    assert_string_equal(d.source[0].path, path);
     gf_dataset_free(&d);
 }
 
@@ -191,14 +82,15 @@ static void many_rows_are_read(void **state) {
     gf_dataset d = {0};
     gf_err e = {0};
     gf_labels l = {0};
-    gf_task_field task = {"t", "label", &l};
+    gf_task_field task = {.task = "t", .field = "label", .labels = &l};
     const char *path;
     (void)state;
     p += sprintf(p, "text,label\n");
     for (int i = 0; i < ROWS; i++) p += sprintf(p, "%d,%d\n", i, i % 10);
     path = write_text("x.csv", text);
     assert_true(gf_dataset_learn_labels(path, &task, 1, &e));
-    assert_true(gf_dataset_read(&d, path, "text", &task, 1, NULL, 16, &e));
+    assert_true(gf_dataset_finish_labels(&task, 1, &e));
+    assert_true(gf_dataset_add(&d, path, "text", &task, 1, NULL, 16, &e));
     assert_int_equal(d.rows, ROWS);
     for (int i = 0; i < ROWS; i++) {
         assert_int_equal(d.label[0][i], i % 10);
@@ -207,6 +99,159 @@ static void many_rows_are_read(void **state) {
     gf_dataset_free(&d);
     gf_labels_free(&l);
     free(text);
+}
+
+/* ---- several files ---- */
+
+typedef struct three_files {
+    gf_labels category, tags;
+    gf_task_field task[3];
+    gf_dataset data;
+    char path[3][128];
+} three_files;
+
+/* The second has no tags, the third its own text column and only a score. */
+static bool read_three(three_files *t, gf_err *e) {
+    const char *const columns[3][4] = {{"text", "category", "tags", "score"},
+                                       {"text", "kind", NULL, NULL},
+                                       {"body", NULL, NULL, "y"}};
+    bool ok = true;
+    t->task[0] = (gf_task_field){.task = "category", .labels = &t->category};
+    t->task[1] = (gf_task_field){.task = "tags", .labels = &t->tags, .kind = GF_LABEL_SET};
+    t->task[2] = (gf_task_field){.task = "score", .kind = GF_LABEL_NUMBER};
+    for (int pass = 0; ok && pass < 2; pass++) {
+        for (int f = 0; ok && f < 3; f++) {
+            for (int k = 0; k < 3; k++) t->task[k].field = columns[f][k + 1];
+            ok = pass == 0
+                     ? gf_dataset_learn_labels(t->path[f], t->task, 3, e)
+                     : gf_dataset_add(&t->data, t->path[f], columns[f][0], t->task, 3, NULL, 16, e);
+        }
+        if (pass == 0) ok = ok && gf_dataset_finish_labels(t->task, 3, e);
+    }
+    return ok;
+}
+
+static void write_three(three_files *t) {
+    *t = (three_files){0};
+    strcpy(t->path[0],
+           write_text("1.jsonl", "{\"text\":\"a\",\"category\":\"z\",\"tags\":[\"q\"]}\n\n"
+                                 "{\"text\":\"bx\",\"category\":\"m\",\"score\":2}\n"));
+    strcpy(t->path[1], write_text("2.csv", "text,kind\nccc,a\ndddd,m\n"));
+    strcpy(t->path[2], write_text("3.tsv", "body\ty\nxxxxxxxxxxxxxxxxxxxx\t-1\n"));
+}
+
+static void free_three(three_files *t) {
+    gf_dataset_free(&t->data);
+    gf_labels_free(&t->category);
+    gf_labels_free(&t->tags);
+}
+
+static void files_are_appended_as_sources(void **state) {
+    const int64_t first[] = {0, 2, 4}, rows[] = {2, 2, 1}, lines[] = {1, 3, 2, 3, 2};
+    const int32_t category[] = {2, 1, 0, 1, -1}, tags[] = {0, -1, -1, -1, -1};
+    const int32_t score[] = {-1, 0, -1, -1, 0}, pieces[] = {1, 2, 3, 4, 20};
+    three_files t;
+    gf_err e = {0};
+    (void)state;
+    write_three(&t);
+    assert_true(read_three(&t, &e));
+    assert_int_equal(t.category.count, 3); /* a, m, z: from two files, then sorted */
+    assert_int_equal(t.data.n_sources, 3);
+    assert_int_equal(t.data.rows, 5);
+    for (int s = 0; s < 3; s++) {
+        assert_string_equal(t.data.source[s].path, t.path[s]);
+        assert_int_equal(t.data.source[s].first, first[s]);
+        assert_int_equal(t.data.source[s].rows, rows[s]);
+    }
+    for (int i = 0; i < 5; i++) {
+        const char *path;
+        int64_t line;
+        gf_dataset_place(&t.data, i, &path, &line);
+        assert_string_equal(path, t.path[i / 2]);
+        assert_int_equal(line, lines[i]);
+        assert_int_equal(t.data.label[0][i], category[i]);
+        assert_int_equal(t.data.label[1][i], tags[i]);
+        assert_int_equal(t.data.label[2][i], score[i]);
+        assert_true(t.data.target[2][i] == (gf_real)(i == 1 ? 2 : i == 4 ? -1 : 0));
+        assert_int_equal(t.data.row_pieces[i], pieces[i]);
+        assert_int_equal(t.data.row_unknown[i], i == 1 ? 1 : i == 4 ? 14 : 0);
+        assert_int_equal(t.data.start[i + 1] - t.data.start[i], i == 4 ? 16 : pieces[i] + 2);
+    }
+    assert_int_equal(t.data.truncated, 1);
+    free_three(&t);
+}
+
+/* A field that a file does not have is another file's to give; but one that it has must be used. */
+static void a_file_without_a_tasks_labels_is_refused(void **state) {
+    three_files t;
+    gf_err e = {0};
+    (void)state;
+    write_three(&t);
+    strcpy(t.path[1], write_text("2.csv", "text,kind\nccc,\n"));
+    assert_false(read_three(&t, &e));
+    assert_non_null(
+        strstr(e.text, "2.csv: no row has a label for task \"category\" in field \"kind\""));
+    free_three(&t);
+}
+
+static void differing_tasks_are_refused(void **state) {
+    three_files t;
+    gf_err e = {0};
+    (void)state;
+    write_three(&t);
+    assert_true(read_three(&t, &e));
+    assert_false(gf_dataset_add(&t.data, t.path[2], "body", t.task, 2, NULL, 16, &e));
+    assert_int_equal(e.code, GF_E_INTERNAL);
+    assert_null(t.data.source);
+    free_three(&t);
+}
+
+static void some_rows_can_be_selected(void **state) {
+    const int64_t rows[] = {1, 4};
+    gf_dataset some = {0};
+    three_files t;
+    gf_err e = {0};
+    (void)state;
+    write_three(&t);
+    assert_true(read_three(&t, &e));
+    assert_true(gf_dataset_select(&some, &t.data, rows, 2, &e));
+    assert_int_equal(some.rows, 2);
+    assert_int_equal(some.n_sources, 3);
+    assert_int_equal(some.source[1].rows, 0);
+    assert_int_equal(some.source[2].first, 1);
+    assert_int_equal(some.pieces, 22);
+    assert_int_equal(some.unknown, 15);
+    assert_int_equal(some.truncated, 1);
+    for (int i = 0; i < 2; i++) {
+        const char *path, *was;
+        int64_t line, was_line;
+        gf_dataset_place(&some, i, &path, &line);
+        gf_dataset_place(&t.data, rows[i], &was, &was_line);
+        assert_string_equal(path, was);
+        assert_int_equal(line, was_line);
+        assert_int_equal(some.start[i + 1] - some.start[i], i ? 16 : 4);
+        assert_int_equal(some.ids.id[some.start[i] + 1], i ? 'x' : 'b');
+    }
+    gf_dataset_free(&some);
+    free_three(&t);
+}
+
+static void every_failing_allocation_of_several_files_is_reported(void **state) {
+    int64_t live = gf_mem_get_stats().live_blocks, k = 0;
+    gf_err e = {.code = GF_E_NOMEM};
+    (void)state;
+    while (e.code != GF_OK) {
+        three_files t;
+        write_three(&t);
+        e = (gf_err){0};
+        gf_mem_fail_at(++k, false);
+        read_three(&t, &e);
+        assert_int_equal(e.code, gf_mem_fault_fired() ? GF_E_NOMEM : GF_OK);
+        gf_mem_fail_at(0, false);
+        free_three(&t);
+        assert_int_equal(gf_mem_get_stats().live_blocks, live);
+    }
+    assert_true(k > 80);
 }
 
 /* ---- refusals ---- */
@@ -220,7 +265,7 @@ static void refuses(const char *path, bool learning, const char *sentence) {
     set_up(&t);
     add(&t.category, "cheese");
     assert_false(learning ? gf_dataset_learn_labels(path, t.task, 2, &e)
-                          : gf_dataset_read(&d, path, "text", t.task, 2, NULL, 24, &e));
+                          : gf_dataset_add(&d, path, "text", t.task, 2, NULL, 24, &e));
     snprintf(wanted, sizeof wanted, "%s%s", path, sentence);
     assert_string_equal(e.text, wanted);
     assert_int_equal(e.code, GF_E_INVALID);
@@ -278,8 +323,9 @@ static void every_failing_allocation_is_reported(void **state) {
             set_up(&t);
             e = (gf_err){0};
             gf_mem_fail_at(++k, false);
-            if (gf_dataset_learn_labels(files[i], t.task, 2, &e))
-                gf_dataset_read(&d, files[i], "text", t.task, 2, NULL, 24, &e);
+            if (gf_dataset_learn_labels(files[i], t.task, 2, &e) &&
+                gf_dataset_finish_labels(t.task, 2, &e))
+                gf_dataset_add(&d, files[i], "text", t.task, 2, NULL, 24, &e);
             assert_int_equal(e.code, gf_mem_fault_fired() ? GF_E_NOMEM : GF_OK);
             gf_mem_fail_at(0, false);
             gf_dataset_free(&d);
@@ -292,12 +338,14 @@ static void every_failing_allocation_is_reported(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(labels_are_learned_and_sorted),
-        cmocka_unit_test(fixed_labels_keep_their_order),
-        cmocka_unit_test(many_labels_are_learned_fast),
         cmocka_unit_test(a_table_becomes_ids_and_classes),
         cmocka_unit_test(texts_are_hashed),
         cmocka_unit_test(many_rows_are_read),
+        cmocka_unit_test(files_are_appended_as_sources),
+        cmocka_unit_test(a_file_without_a_tasks_labels_is_refused),
+        cmocka_unit_test(differing_tasks_are_refused),
+        cmocka_unit_test(some_rows_can_be_selected),
+        cmocka_unit_test(every_failing_allocation_of_several_files_is_reported),
         cmocka_unit_test(wrong_labels_are_refused),
         cmocka_unit_test(files_without_rows_or_labels_are_refused),
         cmocka_unit_test(every_failing_allocation_is_reported),

@@ -293,7 +293,7 @@ static gf_real *run_whole(const gf_op *op, const gf_case *c, int threads, const 
     grads = copy_grads(&t, &n);
     *count = n + t.node->count;
     all = gf_alloc_array(*count, sizeof *all, &e);
-    memcpy(all, t.node->x, (size_t)t.node->count * sizeof *all);
+    if (t.node->count > 0) memcpy(all, t.node->x, (size_t)t.node->count * sizeof *all);
     memcpy(all + t.node->count, grads, (size_t)n * sizeof *all);
     gf_free(grads);
     end(&t);

@@ -1,5 +1,7 @@
-/* optim: against torch.optim.AdamW and transformers' schedules (tests/golden/make_optim.py). */
-#include "core/json.h"
+/* optim: patterns, groups, clipping; AdamW against torch.optim.AdamW under transformers' schedules
+ * (tests/golden/make_optim.py). */
+#include "tests/optim_help.h"
+
 #include "core/mem.h"
 #include "core/pool.h"
 #include "core/vec.h"
@@ -10,52 +12,7 @@
 #include "optim/pattern.h"
 #include "optim/schedule.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static cJSON *golden(void) {
-    gf_err e = {0};
-    cJSON *j = gf_json_read("tests/golden/optim.json", 1 << 22, &e);
-    if (!j) fail_msg("%s", e.text);
-    return j;
-}
-
-static const cJSON *get(const cJSON *j, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(j, key);
-    if (!item) fail_msg("the golden file lacks \"%s\"", key);
-    return item;
-}
-
-static double number(const cJSON *j, const char *key) { return get(j, key)->valuedouble; }
-
-static void assert_near(double have, double want, double tolerance, const char *what) {
-    if (fabs(have - want) <= tolerance) return;
-    fail_msg("%s: %.9g, wanted %.9g", what, have, want);
-}
-
-/* Relative to each element, but at least to a quarter of the largest: an element that passes close
- * to 0 carries the rounding of its larger past. */
-static void assert_array_near(const gf_real *have, const cJSON *want, double tolerance,
-                              const char *what) {
-    double largest = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach(item, want) largest = fmax(largest, fabs(item->valuedouble));
-    cJSON_ArrayForEach(item, want) {
-        double size = fmax(fabs(item->valuedouble), largest / 4);
-        assert_near((double)*have++, item->valuedouble, tolerance * size, what);
-    }
-}
-
-static void fill(gf_real *to, const cJSON *from) {
-    for (int i = 0; i < cJSON_GetArraySize(from); i++)
-        to[i] = (gf_real)cJSON_GetArrayItem(from, i)->valuedouble;
-}
+static cJSON *golden(void) { return read_golden("optim.json"); }
 
 /* ---- patterns ---- */
 
@@ -148,11 +105,6 @@ static void bad_patterns_are_named(void **state) {
 
 /* ---- groups ---- */
 
-static void add(gf_params *params, const char *name, int64_t elements) {
-    gf_shape shape = gf_shape1(elements);
-    assert_non_null(gf_params_add(params, name, &shape, NULL));
-}
-
 static gf_params small_model(void) {
     gf_params p = {0};
     add(&p, "embeddings.word_embeddings.weight", 12);
@@ -177,16 +129,16 @@ static const gf_group *group_of(const gf_groups *g, const gf_params *p, const ch
 }
 
 static void first_rule_decides(void **state) {
-    static const gf_rule rules[] = {{"heads.*", 1e-3, NAN, 1},
-                                    {"encoder.layer[-2:].*", 1e-4, NAN, 0.5},
-                                    {"encoder.*", 1e-5, 0.3, 1},
-                                    {"*word*", 1, NAN, 0.5}};
+    static const gf_rule rules[] = {{"heads.*", 1e-3, NAN, 1, 0},
+                                    {"encoder.layer[-2:].*", 1e-4, NAN, 0.5, 0},
+                                    {"encoder.*", 1e-5, 0.3, 1, 0},
+                                    {"*word*", 1, NAN, 0.5, 0}};
     gf_params p = small_model();
     gf_groups g = {0};
     gf_err e = {0};
     int64_t params = 0;
     (void)state;
-    if (!gf_groups_assign(&g, &p, rules, 4, 6, 0.01, &e)) fail_msg("%s", e.text);
+    if (!gf_groups_assign(&g, &p, rules, 4, 6, -1, 0.01, &e)) fail_msg("%s", e.text);
     assert_int_equal(g.count, 2 + 4 + 1 + 1);
     for (int64_t i = 0; i < g.count; i++) params += g.items[i].params;
     assert_int_equal(params, p.count - 1);
@@ -220,10 +172,10 @@ static void idle_rules_are_refused(void **state) {
     gf_params p = small_model();
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        gf_rule rules[] = {{cases[i].first, 1, NAN, 1}, {cases[i].second, 1, NAN, 1}};
+        gf_rule rules[] = {{cases[i].first, 1, NAN, 1, 0}, {cases[i].second, 1, NAN, 1, 0}};
         gf_groups g = {0};
         gf_err e = {0};
-        assert_false(gf_groups_assign(&g, &p, rules, 2, 6, 0.01, &e));
+        assert_false(gf_groups_assign(&g, &p, rules, 2, 6, -1, 0.01, &e));
         assert_int_equal(e.code, GF_E_INVALID);
         assert_text_has(e.text, cases[i].second);
         assert_text_has(e.text, cases[i].want);
@@ -234,81 +186,37 @@ static void idle_rules_are_refused(void **state) {
 }
 
 static void frozen_ones_keep_moments_only(void **state) {
-    static const gf_rule heads = {"heads.*", 1, NAN, 1}, none = {"embeddings.*", 1, NAN, 1};
+    static const gf_rule heads = {"heads.*", 1, NAN, 1, 0}, none = {"embeddings.*", 1, NAN, 1, 0};
     gf_params p = small_model();
     gf_groups g = {0};
     gf_param *head = gf_params_find(&p, "heads.category.bias");
     (void)state;
-    assert_true(gf_groups_assign(&g, &p, &heads, 1, 6, 0, NULL));
-    assert_true(gf_groups_reserve(&p, NULL));
+    assert_true(gf_groups_assign(&g, &p, &heads, 1, 6, -1, 0, NULL));
+    assert_true(gf_groups_reserve(&p, GF_OPTIMIZER_ADAMW, NULL));
     assert_non_null(head->grad);
     assert_ptr_equal(head->value, head->owned);
     assert_null(gf_params_find(&p, "embeddings.LayerNorm.weight")->grad);
     head->grad[0] = head->moment1[0] = head->moment2[1] = 5;
-    assert_true(gf_groups_reserve(&p, NULL));
+    assert_true(gf_groups_reserve(&p, GF_OPTIMIZER_ADAMW, NULL));
     assert_true(head->grad[0] == 0 && head->moment1[0] == 5);
-    assert_true(gf_groups_assign(&g, &p, &none, 1, 6, 0, NULL));
-    assert_true(gf_groups_reserve(&p, NULL));
+    assert_true(gf_groups_assign(&g, &p, &none, 1, 6, -1, 0, NULL));
+    assert_true(gf_groups_reserve(&p, GF_OPTIMIZER_ADAMW, NULL));
     assert_null(head->grad);
     assert_true(head->moment1[0] == 5 && head->moment2[1] == 5);
     gf_groups_free(&g);
     gf_params_free(&p);
 }
 
-/* ---- schedules ---- */
-
-static gf_schedule schedule_of(const cJSON *item, const char *key) {
-    int kind = 0;
-    while (strcmp(gf_schedule_names[kind], get(item, key)->valuestring) != 0) kind++;
-    return (gf_schedule)kind;
-}
-
-static void schedules_are_transformers(void **state) {
-    cJSON *root = golden();
-    const cJSON *item;
-    (void)state;
-    cJSON_ArrayForEach(item, get(root, "schedules")) {
-        gf_schedule kind;
-        const cJSON *factors = get(item, "factors");
-        int64_t warmup = (int64_t)number(item, "warmup"), total = (int64_t)number(item, "total");
-        kind = schedule_of(item, "name");
-        for (int s = 0; s < cJSON_GetArraySize(factors); s++)
-            assert_near(gf_schedule_factor(kind, warmup, total, s),
-                        cJSON_GetArrayItem(factors, s)->valuedouble, 1e-15, "factor");
-    }
-    cJSON_ArrayForEach(item, get(root, "warmups"))
-        assert_int_equal(gf_schedule_warmup(number(item, "warmup"), (int64_t)number(item, "total")),
-                         (int64_t)number(item, "updates"));
-    assert_int_equal(gf_schedule_warmup(1e300, 5), 1000000000000000);
-    cJSON_Delete(root);
-}
-
 /* ---- clipping and AdamW ---- */
-
-static gf_params golden_params(const cJSON *start) {
-    gf_params p = {0};
-    const cJSON *item;
-    cJSON_ArrayForEach(item, start) {
-        const cJSON *extents = get(item, "shape");
-        gf_shape shape = gf_shape1(cJSON_GetArrayItem(extents, 0)->valueint);
-        gf_param *param;
-        if (cJSON_GetArraySize(extents) == 2)
-            shape = gf_shape2(shape.dim[0], cJSON_GetArrayItem(extents, 1)->valueint);
-        assert_non_null(param = gf_params_add(&p, item->string, &shape, NULL));
-        assert_true(gf_param_own(param, NULL));
-        fill(param->owned, get(item, "value"));
-    }
-    return p;
-}
 
 static int64_t read_rules(const cJSON *list, gf_rule rules[4]) {
     int64_t n = 0;
     const cJSON *item;
     cJSON_ArrayForEach(item, list) {
         const cJSON *decay = get(item, "weight_decay");
-        rules[n++] =
-            (gf_rule){get(item, "pattern")->valuestring, number(item, "lr"),
-                      cJSON_IsNull(decay) ? NAN : decay->valuedouble, number(item, "layer_decay")};
+        rules[n++] = (gf_rule){get(item, "pattern")->valuestring, number(item, "lr"),
+                               cJSON_IsNull(decay) ? NAN : decay->valuedouble,
+                               number(item, "layer_decay"), 0};
     }
     return n;
 }
@@ -332,15 +240,14 @@ static void run_phase(gf_params *p, const cJSON *root, const cJSON *phase, gf_po
                                   cJSON_GetArrayItem(betas, 1)->valuedouble, number(root, "eps")};
     int64_t warmup = (int64_t)number(phase, "warmup"), step = 0;
     int64_t total = cJSON_GetArraySize(get(phase, "updates"));
-    gf_schedule schedule;
+    gf_schedule schedule = gf_schedule_make(schedule_kind(phase, "schedule"));
     gf_rule rules[4];
     gf_groups groups = {0};
     gf_blocks blocks = {0};
-    schedule = schedule_of(phase, "schedule");
     assert_true(gf_groups_assign(&groups, p, rules, read_rules(get(phase, "rules"), rules),
-                                 (int64_t)number(root, "layers"), number(root, "weight_decay"),
+                                 (int64_t)number(root, "layers"), -1, number(root, "weight_decay"),
                                  NULL));
-    assert_true(gf_groups_reserve(p, NULL) && gf_blocks_cut(&blocks, p, NULL));
+    assert_true(gf_groups_reserve(p, GF_OPTIMIZER_ADAMW, NULL) && gf_blocks_cut(&blocks, p, NULL));
     cJSON_ArrayForEach(update, get(phase, "updates")) {
         double norm;
         cJSON_ArrayForEach(grad, get(update, "grads"))
@@ -348,7 +255,7 @@ static void run_phase(gf_params *p, const cJSON *root, const cJSON *phase, gf_po
         norm = gf_grad_norm(&blocks, gf_vec_best(), pool);
         assert_near(norm, number(update, "norm"), 1e-6 * norm, "norm");
         gf_adamw_update(&blocks, &groups, &settings,
-                        gf_schedule_factor(schedule, warmup, total, step++),
+                        gf_schedule_factor(&schedule, warmup, total, step++, NULL),
                         gf_grad_scale(norm, number(phase, "clip_norm")), gf_vec_best(), pool);
     }
     check_after(p, get(phase, "after"));
@@ -369,22 +276,7 @@ static void adamw_is_torch(void **state) {
     cJSON_Delete(root);
 }
 
-/* Parameters below, at and above the size of a block. */
-static gf_params random_params(void) {
-    gf_params p = {0};
-    add(&p, "heads.a", 2 * GF_BLOCK + 17);
-    add(&p, "heads.b", 3);
-    add(&p, "heads.c", GF_BLOCK);
-    for (int64_t k = 0; k < p.count; k++) {
-        gf_param *param = p.items[k];
-        assert_true(gf_param_own(param, NULL));
-        for (int64_t i = 0; i < gf_param_count(param); i++)
-            param->owned[i] = (gf_real)((i * 7919 + k * 104729) % 1000 - 500) / 1000;
-    }
-    return p;
-}
-
-static const gf_rule all = {"*", 1e-3, 0.01, 1};
+static const gf_rule all = {"*", 1e-3, 0.01, 1, 0};
 
 static double update_with(int threads, gf_params *p) {
     gf_adamw_settings settings = {0.9, 0.999, 1e-8};
@@ -394,8 +286,8 @@ static double update_with(int threads, gf_params *p) {
     double norm;
     *p = random_params();
     assert_non_null(pool);
-    assert_true(gf_groups_assign(&groups, p, &all, 1, 0, 0, NULL));
-    assert_true(gf_groups_reserve(p, NULL) && gf_blocks_cut(&blocks, p, NULL));
+    assert_true(gf_groups_assign(&groups, p, &all, 1, 0, -1, 0, NULL));
+    assert_true(gf_groups_reserve(p, GF_OPTIMIZER_ADAMW, NULL) && gf_blocks_cut(&blocks, p, NULL));
     assert_int_equal(blocks.count, 3 + 1 + 1);
     for (int64_t k = 0; k < p->count; k++)
         memcpy(p->items[k]->grad, p->items[k]->owned,
@@ -453,8 +345,9 @@ static void norm_shows_what_is_not_finite(void **state) {
         gf_params p = random_params();
         gf_groups groups = {0};
         gf_blocks blocks = {0};
-        assert_true(gf_groups_assign(&groups, &p, &all, 1, 0, 0, NULL));
-        assert_true(gf_groups_reserve(&p, NULL) && gf_blocks_cut(&blocks, &p, NULL));
+        assert_true(gf_groups_assign(&groups, &p, &all, 1, 0, -1, 0, NULL));
+        assert_true(gf_groups_reserve(&p, GF_OPTIMIZER_ADAMW, NULL) &&
+                    gf_blocks_cut(&blocks, &p, NULL));
         assert_true(gf_grad_norm(&blocks, gf_vec_best(), pool) == 0);
         p.items[2]->grad[GF_BLOCK - 1] = bad[i];
         assert_true(!isfinite(gf_grad_norm(&blocks, gf_vec_best(), pool)));
@@ -477,10 +370,10 @@ static bool assign_and_reserve(gf_err *e) {
     gf_params p = random_params();
     gf_groups groups = {0};
     gf_blocks blocks = {0};
-    gf_rule wrong = {"head.*", 1, NAN, 1};
-    bool ok = gf_groups_assign(&groups, &p, &all, 1, 0, 0, e) && gf_groups_reserve(&p, e) &&
-              gf_blocks_cut(&blocks, &p, e);
-    if (ok && !gf_groups_assign(&groups, &p, &wrong, 1, 0, 0, e)) ok = e->code == GF_E_INVALID;
+    gf_rule wrong = {"head.*", 1, NAN, 1, 0};
+    bool ok = gf_groups_assign(&groups, &p, &all, 1, 0, -1, 0, e) &&
+              gf_groups_reserve(&p, GF_OPTIMIZER_ADAMW, e) && gf_blocks_cut(&blocks, &p, e);
+    if (ok && !gf_groups_assign(&groups, &p, &wrong, 1, 0, -1, 0, e)) ok = e->code == GF_E_INVALID;
     gf_blocks_free(&blocks);
     gf_groups_free(&groups);
     gf_params_free(&p);
@@ -518,7 +411,6 @@ int main(void) {
         cmocka_unit_test(first_rule_decides),
         cmocka_unit_test(idle_rules_are_refused),
         cmocka_unit_test(frozen_ones_keep_moments_only),
-        cmocka_unit_test(schedules_are_transformers),
         cmocka_unit_test(adamw_is_torch),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(norm_covers_every_element),

@@ -188,7 +188,7 @@ static void jsonl_cells_have_kinds(void **state) {
                     {GF_CELL_NULL, "null"},
                     {GF_CELL_NUMBER, "a number"},
                     {GF_CELL_OTHER, "true or false"},
-                    {GF_CELL_OTHER, "a list"},
+                    {GF_CELL_LIST, "a list"},
                     {GF_CELL_MISSING, "missing"},
                     {GF_CELL_STRING, ""}};
     gf_err e = {0};
@@ -204,6 +204,64 @@ static void jsonl_cells_have_kinds(void **state) {
         assert_string_equal(cells[i].text, expected[i].words);
         assert_int_equal(cells[i].size, i == 0 ? 3 : 0);
     }
+    gf_rows_close(r);
+}
+
+static void jsonl_numbers_have_values(void **state) {
+    const char *const wanted[] = {NULL, "a", "b", "c"};
+    gf_err e = {0};
+    gf_cell cells[4];
+    gf_rows *r =
+        gf_rows_open(write_text("x.jsonl", "{\"a\":-1.5e3,\"b\":7,\"c\":\"7\"}"), wanted, 4, &e);
+    (void)state;
+    assert_int_equal(gf_rows_next(r, cells, &e), 1);
+    assert_int_equal(cells[0].kind, GF_CELL_MISSING);
+    assert_true(cells[1].kind == GF_CELL_NUMBER && cells[1].number == -1500);
+    assert_true(cells[2].kind == GF_CELL_NUMBER && cells[2].number == 7);
+    has_text(&cells[3], "7");
+    gf_rows_close(r);
+}
+
+static void has_items(const gf_cell *c, int64_t n, const char *const *items) {
+    assert_int_equal(c->kind, GF_CELL_LIST);
+    assert_string_equal(c->text, "a list");
+    assert_int_equal(c->n_items, n);
+    for (int64_t i = 0; i < n; i++) {
+        assert_string_equal(c->items[i], items[i]);
+        assert_int_equal(c->sizes[i], strlen(items[i]));
+    }
+}
+
+/* Two lists a row, the later rows' longer: no cell's items move while another's are taken. */
+static void jsonl_lists_of_strings_are_cells(void **state) {
+    const char *const wanted[] = {"t", "a", "b"};
+    gf_err e = {0};
+    gf_cell cells[3];
+    gf_rows *r = gf_rows_open(
+        write_text("x.jsonl",
+                   "{\"t\":\"\",\"b\":[],\"a\":[\"x\"]}\n"
+                   "{\"t\":\"\",\"a\":[\"p\",\"\",\"\xc3\xa4\"],\"b\":[\"q\",\"r\",\"s\",\"t\"]}\n"
+                   "{\"t\":\"\",\"a\":[\"p\",1],\"b\":[\"x\"]}\n"
+                   "{\"t\":\"\",\"a\":[[\"p\"]],\"b\":[null]}\n"
+                   "{\"t\":\"\",\"a\":[],\"b\":[\"\xff\"]}\n"),
+        wanted, 3, &e);
+    (void)state;
+    assert_int_equal(gf_rows_next(r, cells, &e), 1);
+    has_items(&cells[1], 1, (const char *const[]){"x"});
+    has_items(&cells[2], 0, NULL);
+    assert_int_equal(gf_rows_next(r, cells, &e), 1);
+    has_items(&cells[1], 3, (const char *const[]){"p", "", "\xc3\xa4"});
+    has_items(&cells[2], 4, (const char *const[]){"q", "r", "s", "t"});
+    assert_int_equal(gf_rows_next(r, cells, &e), 1);
+    assert_int_equal(cells[1].kind, GF_CELL_OTHER);
+    assert_string_equal(cells[1].text, "a list of more than strings");
+    has_items(&cells[2], 1, (const char *const[]){"x"});
+    assert_int_equal(gf_rows_next(r, cells, &e), 1);
+    assert_int_equal(cells[1].kind, GF_CELL_OTHER);
+    assert_int_equal(cells[2].kind, GF_CELL_OTHER);
+    assert_int_equal(gf_rows_next(r, cells, &e), -1);
+    assert_non_null(
+        strstr(e.text, ":5: invalid UTF-8 at byte 1 of field \"b\"; save the file as UTF-8"));
     gf_rows_close(r);
 }
 
@@ -380,6 +438,8 @@ int main(void) {
         cmocka_unit_test(long_lines_are_read_or_refused),
         cmocka_unit_test(jsonl_rows_are_checked),
         cmocka_unit_test(jsonl_cells_have_kinds),
+        cmocka_unit_test(jsonl_numbers_have_values),
+        cmocka_unit_test(jsonl_lists_of_strings_are_cells),
         cmocka_unit_test(csv_fields_are_unquoted),
         cmocka_unit_test(csv_records_are_checked),
         cmocka_unit_test(too_many_columns_are_refused),

@@ -2,6 +2,7 @@
 #include "tests/rows_help.h"
 
 #include <hdf5.h>
+#include <math.h>
 #include <sys/resource.h>
 
 static void fails_on(const char *path, const char *const *wanted, gf_code code,
@@ -51,10 +52,44 @@ static void hdf5_numbers_have_their_kind(void **state) {
     gf_cell cells[3];
     gf_rows *r = gf_rows_open(DATA "compound.hdf5", wanted, 3, &e);
     (void)state;
-    assert_int_equal(gf_rows_next(r, cells, &e), 1);
-    assert_int_equal(cells[1].kind, GF_CELL_NUMBER);
-    assert_int_equal(cells[2].kind, GF_CELL_NUMBER);
-    assert_string_equal(cells[1].text, "a number");
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(gf_rows_next(r, cells, &e), 1);
+        assert_int_equal(cells[1].kind, GF_CELL_NUMBER);
+        assert_int_equal(cells[2].kind, GF_CELL_NUMBER);
+        assert_string_equal(cells[1].text, "a number");
+        assert_true(cells[1].number == i && cells[2].number == 0.5);
+    }
+    gf_rows_close(r);
+}
+
+/* Written by HDF5 itself: big-endian shorts and floats, and a NaN, which is a missing label. */
+static void hdf5_numbers_are_converted(void **state) {
+    const char *const wanted[] = {NULL, "count", "score"};
+    const char *path = write_text("x.h5", "");
+    const hsize_t rows = 3;
+    const int32_t count[] = {-7, 0, 300};
+    const double score[] = {0.25, (double)NAN, -1e6};
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(1, &rows, NULL);
+    hid_t a =
+        H5Dcreate2(file, "count", H5T_STD_I16BE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t b =
+        H5Dcreate2(file, "score", H5T_IEEE_F32BE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    gf_err e = {0};
+    gf_cell cells[3];
+    gf_rows *r;
+    (void)state;
+    assert_true(H5Dwrite(a, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, count) >= 0);
+    assert_true(H5Dwrite(b, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, score) >= 0);
+    H5Dclose(a), H5Dclose(b), H5Sclose(space), H5Fclose(file);
+    assert_non_null(r = gf_rows_open(path, wanted, 3, &e));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(gf_rows_next(r, cells, &e), 1);
+        assert_true(cells[1].kind == GF_CELL_NUMBER && cells[1].number == count[i]);
+        assert_int_equal(cells[2].kind, i == 1 ? GF_CELL_MISSING : GF_CELL_NUMBER);
+        assert_true(i == 1 || cells[2].number == score[i]);
+    }
+    assert_int_equal(gf_rows_next(r, cells, &e), 0);
     gf_rows_close(r);
 }
 
@@ -143,6 +178,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hdf5_tables_are_checked),
         cmocka_unit_test(hdf5_numbers_have_their_kind),
+        cmocka_unit_test(hdf5_numbers_are_converted),
         cmocka_unit_test(hdf5_is_read_block_by_block),
         cmocka_unit_test(hdf5_rows_may_be_long),
         cmocka_unit_test(a_false_length_takes_no_memory),

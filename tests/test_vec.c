@@ -55,12 +55,15 @@ static void check_ulps(const char *name, map *f, truth *g, double bound) {
     if (worst > bound) fail_msg("%s: %.3f ulp at %a, allowed %.2f", name, worst, (double)at, bound);
 }
 
-static void exp_erf_tanh_are_accurate(void **state) {
+static double log1p_from_0(double x) { return x < 0 ? NAN : log1p(x); }
+
+static void elementary_functions_are_accurate(void **state) {
     const gf_vec *vec = gf_vec_best();
     (void)state;
     check_ulps("exp", vec->exp, exp, 0.90);
     check_ulps("erf", vec->erf, erf, 1.10);
     check_ulps("tanh", vec->tanh, tanh, 1.40);
+    check_ulps("log1p", vec->log1p, log1p_from_0, 1.00);
 }
 
 static double cdf(double x) { return erfc(-x / sqrt(2)) / 2; }
@@ -126,6 +129,9 @@ static void special_values(void **state) {
         assert_true(same(one(vec->erf, 0x1p-140f), 0x1.21p-140f)); /* 2 / sqrt(pi) x, denormal */
         assert_true(same(one(vec->tanh, INFINITY), 1) && same(one(vec->tanh, -INFINITY), -1));
         assert_true(same(one(vec->tanh, -0.0f), -0.0f) && isnan(one(vec->tanh, NAN)));
+        assert_true(same(one(vec->log1p, INFINITY), INFINITY) && isnan(one(vec->log1p, NAN)));
+        assert_true(same(one(vec->log1p, 0), 0) && isnan(one(vec->log1p, -1e-40f)));
+        assert_true(same(one(vec->log1p, 0x1p-140f), 0x1p-140f));
         assert_true(same(one(vec->gelu, INFINITY), INFINITY));
         assert_true(isnan(one(vec->gelu, -INFINITY)) && isnan(one(vec->gelu, NAN)));
         assert_true(same(one(vec->gelu, -0.0f), -0.0f));
@@ -358,7 +364,7 @@ static void tables_and_features(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_erf_tanh_are_accurate),
+        cmocka_unit_test(elementary_functions_are_accurate),
         cmocka_unit_test(gelu_and_its_slope_are_accurate),
         cmocka_unit_test(special_values),
         cmocka_unit_test(max_finds_nan_anywhere),

@@ -37,6 +37,9 @@ static void k_erf(const gf_vec *v, int64_t n, int at, call *c) {
 static void k_tanh(const gf_vec *v, int64_t n, int at, call *c) {
     v->tanh(n, c->in[0] + at, c->out[0] + at);
 }
+static void k_log1p(const gf_vec *v, int64_t n, int at, call *c) {
+    v->log1p(n, c->in[0] + at, c->out[0] + at);
+}
 static void k_gelu(const gf_vec *v, int64_t n, int at, call *c) {
     v->gelu(n, c->in[0] + at, c->out[0] + at);
 }
@@ -109,6 +112,7 @@ static const struct {
     {"exp", k_exp},
     {"erf", k_erf},
     {"tanh", k_tanh},
+    {"log1p", k_log1p},
     {"gelu", k_gelu},
     {"gelu_tanh", k_gelu_tanh},
     {"gelu_slope", k_gelu_slope},
@@ -220,12 +224,12 @@ static void nothing_behind_the_end_changes(void **state) {
 
 static void maps_in_place(const gf_vec *v, int n, const call *c) {
     static call d;
-    map *maps[] = {v->exp, v->erf, v->tanh, v->gelu, v->gelu_tanh};
+    map *maps[] = {v->exp, v->erf, v->tanh, v->log1p, v->gelu, v->gelu_tanh};
     map_slope *slopes[] = {v->gelu_slope, v->gelu_tanh_slope};
     gf_dropout drop = gf_dropout_make(0.3, 1, 2, 3);
     float *x = d.in[0], *dy = d.in[1], *y = d.out[0];
     size_t size = (size_t)n * sizeof *x;
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < 6; k++) {
         d = *c;
         maps[k](n, x, y), maps[k](n, x, x);
         assert_memory_equal(x, y, size);

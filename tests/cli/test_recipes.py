@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What check and plan find out, what every kind of bad recipe and data gets, and data formats.
+"""What plan finds out, what every kind of bad recipe and data gets, and data formats.
 
 usage: tests/cli/test_recipes.py [-v]          needs build/graft, or the program that $GRAFT names
 """
@@ -181,8 +181,10 @@ class Bad(Case):
             path = self.folder / "project" / name
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             with self.subTest(name):
+                # check tells of malformed UTF-8 at length: test_care.py
+                commands = ["train"] if name == "latin.jsonl" else ["train", "check"]
                 self.refused(status, self.recipe, *sets(data__train=name), says=says,
-                             commands=["train", "check"])
+                             commands=commands)
 
     def test_dev_knows_only_the_classes_of_train(self):
         (self.folder / "project/other.jsonl").write_text('{"text": "a", "category": "Toys"}\n')
@@ -362,75 +364,6 @@ class Plan(Case):
         self.assertLess(0.4 * promised, used)
         self.assertLess(used, 1.1 * promised + 1)
         shutil.rmtree(run)
-
-
-class Check(Case):
-    """Rows whose every count is known; all words but the snowman are in the vocabulary."""
-
-    TRAIN = [("the is it", "a", "x"), ("the is it", None, "y"), ("the is it", "b", None),
-             ("the ☃ it", "a", None), ("the is it not this was ☃ ☃ ☃ ☃", "b", None),
-             ("it", None, None), ("it", None, None)]
-    DEV = [("the is it", "a", "x"), ("was", "c", "x"), ("the is it", "a", "x")]
-    TEST = [("in of", "a", "y"), ("was", "b", "x")]
-    TASKS = [{"name": "category", "classes": ["a", "b", "c"]}, {"name": "sentiment"}]
-
-    def write(self, name, rows):
-        keys = ("text", "category", "sentiment")
-        lines = [json.dumps({k: v for k, v in zip(keys, row) if v is not None}) for row in rows]
-        (self.folder / "project" / name).write_text("".join(line + "\n" for line in lines))
-
-    def check(self, **splits):
-        for name, rows in splits.items():
-            self.write(name + "-check.jsonl", rows)
-        data = {name: f"{name}-check.jsonl" for name in splits}
-        return self.ok("check", self.recipe, *sets(
-            tasks=self.TASKS, data=data, model__max_length=8,
-            phases=[{"trainable": {}}])).stdout.splitlines()
-
-    def test_everything_is_found(self):
-        before = sorted(self.folder.rglob("*"))
-        lines = self.check(train=self.TRAIN, dev=self.DEV, test=self.TEST)
-        self.assertEqual([" ".join(line.split()) for line in lines], [
-            f"train: {self.folder}/project/train-check.jsonl",
-            "7 rows, 4.9 tokens each, longest 8",
-            "truncated at 8 tokens: 1 rows (14.3 %)",
-            "[UNK]: 1 of 20 pieces (5.00 %)",
-            "without any label: 2 rows",
-            f"dev: {self.folder}/project/dev-check.jsonl",
-            "3 rows, 4.3 tokens each, longest 5",
-            "truncated at 8 tokens: 0 rows (0.0 %)",
-            "[UNK]: 0 of 7 pieces (0.00 %)",
-            f"test: {self.folder}/project/test-check.jsonl",
-            "2 rows, 3.5 tokens each, longest 4",
-            "truncated at 8 tokens: 0 rows (0.0 %)",
-            "[UNK]: 0 of 3 pieces (0.00 %)",
-            "task category train dev test",
-            "a 2 2 1", "b 2 0 1", "c 0 1 0",
-            '! class "c" of task "category" has no row in train',
-            "(missing) 3 0 0",
-            "task sentiment train dev test",
-            "x 1 3 1", "y 1 0 1", "(missing) 5 0 0",
-            "train repeats 3 texts",
-            "! 2 of them have different labels; lines 1/2, 1/3",
-            "dev repeats 1 texts",
-            "! 2 texts of dev stand in train, too; lines 1/1, 3/1",
-            "! 1 texts of test stand in dev, too; lines 2/2",
-            "4 problems, marked with !"])
-        new = [p for p in sorted(self.folder.rglob("*")) if p not in before]
-        self.assertTrue(all(p.name.endswith("-check.jsonl") for p in new))
-
-    def test_nothing_is_found(self):
-        self.assertEqual(self.check(train=[("the", "a", "x"), ("is", "b", "y"), ("it", "c", "x")])
-                         [-1], "no problems found")
-
-    def test_more_than_is_shown(self):
-        train = [(text, label, "x" if label == "a" else "y")
-                 for text in "the is it not this was my".split() for label in "ab"]
-        lines = self.check(train=train + [("in", "c", "x")])
-        (line,) = [line for line in lines if "different labels" in line]
-        self.assertRegex(line, r"^! 7 of them have different labels; lines (\d+/\d+, ){5}\.\.\.$")
-        for a, b in re.findall(r"(\d+)/(\d+)", line):  # in the order of the texts' hashes
-            self.assertEqual((int(a) % 2, int(b)), (1, int(a) + 1))
 
 
 class Formats(Case):

@@ -1,0 +1,497 @@
+#include "recipes/keys.h"
+
+#include <math.h>
+
+#define BELOW_1 0x1.fffffffffffffp-1 /* the largest double below 1 */
+#define ABOVE_0 0x1p-1022            /* the smallest normal one above 0 */
+#define MOST    1e15 /* larger numbers are typing errors, and doubles hold these exactly */
+
+static const char *const inits[] = {"random", NULL};
+static const char *const poolings[] = {"mean", "cls", "max", "pooler", NULL};
+static const char *const objectives[] = {"tasks", "mlm", NULL};
+
+static const char *const no_class = NULL;
+static const gf_recipe_task blank_task = {.weight = 1, .threshold = NAN};
+static const gf_recipe_rule blank_rule = {.weight_decay = NAN, .layer_decay = 1};
+static const gf_recipe_weight blank_weight = {0};
+/* The schedule's defaults are those of gf_schedule_make(), but for a patience that fits runs of a
+ * few epochs. */
+static const gf_recipe_phase blank_phase = {.epochs = 1,
+                                            .schedule = {.power = 1,
+                                                         .factor = 0.1,
+                                                         .patience = 2,
+                                                         .peak = 0.3,
+                                                         .start_divisor = 25,
+                                                         .final_divisor = 1e4}};
+
+#define AT(type, member) .at = offsetof(type, member)
+#define IN(from, to)     .low = (from), .high = (to)
+#define NULL_IS(value)   .nullable = true, .null = (value)
+#define MANY(type, items, n, element, table, example)                                              \
+    AT(type, items), .count_at = offsetof(type, n), .size = sizeof(element), .fields = (table),    \
+                     .blank = &(example)
+
+static const gf_field class_fields[] = {{.key = "", .kind = GF_FIELD_STRING}, {0}};
+
+static const gf_field weight_fields[] = {{.key = "",
+                                          .kind = GF_FIELD_NUMBER,
+                                          AT(gf_recipe_weight, weight),
+                                          IN(0, MOST),
+                                          .range = "0 or more"},
+                                         {0}};
+
+static const gf_field own_data_fields[] = {
+    {.key = "train", .kind = GF_FIELD_PATH, AT(gf_recipe_task, train), .nullable = true},
+    {.key = "dev", .kind = GF_FIELD_PATH, AT(gf_recipe_task, dev), .nullable = true},
+    {.key = "test", .kind = GF_FIELD_PATH, AT(gf_recipe_task, test), .nullable = true},
+    {.key = "text", .kind = GF_FIELD_STRING, AT(gf_recipe_task, text), .nullable = true},
+    {0}};
+
+static const gf_field task_fields[] = {
+    {.key = "name",
+     .kind = GF_FIELD_STRING,
+     AT(gf_recipe_task, name),
+     .required = "the name of the task's head, e.g. \"category\""},
+    {.key = "type", .kind = GF_FIELD_ENUM, AT(gf_recipe_task, type), .choices = gf_task_type_names},
+    {.key = "label", .kind = GF_FIELD_STRING, AT(gf_recipe_task, label)},
+    {.key = "classes",
+     .kind = GF_FIELD_LIST,
+     MANY(gf_recipe_task, classes, n_classes, char *, class_fields, no_class),
+     IN(2, 1e6),
+     .range = "2 or more, or be null to learn them from the training data",
+     .nullable = true},
+    {.key = "weight",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_task, weight),
+     IN(0, MOST),
+     .range = "0 or more"},
+    {.key = "class_weights",
+     .kind = GF_FIELD_MAP,
+     MANY(gf_recipe_task, class_weights, n_class_weights, gf_recipe_weight, weight_fields,
+          blank_weight),
+     IN(1, 1e6),
+     .range = "at least one, or be \"balanced\" or null",
+     .word = "balanced",
+     .word_at = offsetof(gf_recipe_task, balanced),
+     .nullable = true},
+    {.key = "label_smoothing",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_task, label_smoothing),
+     IN(0, BELOW_1),
+     .range = "at least 0 and below 1"},
+    {.key = "focal_gamma",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_task, focal_gamma),
+     IN(0, 100),
+     .range = "from 0 to 100"},
+    {.key = "separator", .kind = GF_FIELD_STRING, AT(gf_recipe_task, separator), .nullable = true},
+    {.key = "threshold",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_task, threshold),
+     IN(0, 1),
+     .range = "from 0 to 1, or null to choose it on dev",
+     NULL_IS(NAN)},
+    {.key = "data", .kind = GF_FIELD_SECTION, .fields = own_data_fields, .nullable = true},
+    {0}};
+
+static const gf_field rule_fields[] = {
+    {.key = "lr",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_rule, lr),
+     IN(0, MOST),
+     .range = "0 or more",
+     .required = "the learning rate of the parameters that the pattern matches, e.g. 2e-5"},
+    {.key = "weight_decay",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_rule, weight_decay),
+     IN(0, MOST),
+     .range = "0 or more",
+     NULL_IS(NAN)},
+    {.key = "layer_decay",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_rule, layer_decay),
+     IN(ABOVE_0, 1),
+     .range = "above 0 and at most 1"},
+    {.key = "l2_sp",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe_rule, l2_sp),
+     IN(0, MOST),
+     .range = "0 or more"},
+    {0}};
+
+static const gf_field schedule_fields[] = {{.key = "type",
+                                            .kind = GF_FIELD_ENUM,
+                                            AT(gf_recipe_phase, schedule.kind),
+                                            .choices = gf_schedule_names},
+                                           {.key = "warmup",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.warmup),
+                                            IN(0, MOST),
+                                            .range = "0 or more"},
+                                           {.key = "cycles",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.cycles),
+                                            IN(ABOVE_0, 1e6),
+                                            .range = "above 0, or null for the type's own",
+                                            NULL_IS(0)},
+                                           {.key = "power",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.power),
+                                            IN(ABOVE_0, 100),
+                                            .range = "above 0 and at most 100"},
+                                           {.key = "end",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.end),
+                                            IN(0, BELOW_1),
+                                            .range = "at least 0 and below 1"},
+                                           {.key = "timescale",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.timescale),
+                                            IN(1, MOST),
+                                            .range = "at least 1, or null for the warm-up",
+                                            NULL_IS(0)},
+                                           {.key = "factor",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.factor),
+                                            IN(ABOVE_0, BELOW_1),
+                                            .range = "above 0 and below 1"},
+                                           {.key = "patience",
+                                            .kind = GF_FIELD_COUNT,
+                                            AT(gf_recipe_phase, schedule.patience),
+                                            IN(0, MOST),
+                                            .range = "0 or more"},
+                                           {.key = "peak",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.peak),
+                                            IN(0, 1),
+                                            .range = "from 0 to 1"},
+                                           {.key = "start_divisor",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.start_divisor),
+                                            IN(ABOVE_0, MOST),
+                                            .range = "above 0"},
+                                           {.key = "final_divisor",
+                                            .kind = GF_FIELD_NUMBER,
+                                            AT(gf_recipe_phase, schedule.final_divisor),
+                                            IN(ABOVE_0, MOST),
+                                            .range = "above 0"},
+                                           {0}};
+
+static const gf_field unfreeze_fields[] = {{.key = "layers",
+                                            .kind = GF_FIELD_COUNT,
+                                            AT(gf_recipe_phase, unfreeze_layers),
+                                            IN(1, 1e6),
+                                            .range = "at least 1, or null for no unfreezing",
+                                            NULL_IS(0)},
+                                           {.key = "every_epochs",
+                                            .kind = GF_FIELD_COUNT,
+                                            AT(gf_recipe_phase, unfreeze_epochs),
+                                            IN(1, 1e6),
+                                            .range = "at least 1",
+                                            NULL_IS(0)},
+                                           {.key = "every_steps",
+                                            .kind = GF_FIELD_COUNT,
+                                            AT(gf_recipe_phase, unfreeze_steps),
+                                            IN(1, MOST),
+                                            .range = "at least 1",
+                                            NULL_IS(0)},
+                                           {0}};
+
+static const gf_field phase_fields[] = {
+    {.key = "name", .kind = GF_FIELD_STRING, AT(gf_recipe_phase, name)},
+    {.key = "objective",
+     .kind = GF_FIELD_ENUM,
+     AT(gf_recipe_phase, objective),
+     .choices = objectives},
+    {.key = "epochs",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe_phase, epochs),
+     IN(1, 1e6),
+     .range = "at least 1"},
+    {.key = "trainable",
+     .kind = GF_FIELD_MAP,
+     MANY(gf_recipe_phase, rules, n_rules, gf_recipe_rule, rule_fields, blank_rule),
+     IN(0, 1e4),
+     .range = "at most 10000",
+     .required =
+         "an object of patterns, e.g. {\"heads.*\": {\"lr\": 1e-3}}, or {} to only evaluate"},
+    {.key = "schedule", .kind = GF_FIELD_SECTION, .fields = schedule_fields},
+    {.key = "unfreeze", .kind = GF_FIELD_SECTION, .fields = unfreeze_fields, .nullable = true},
+    {.key = "loss_weights",
+     .kind = GF_FIELD_MAP,
+     MANY(gf_recipe_phase, own_weights, n_own_weights, gf_recipe_weight, weight_fields,
+          blank_weight),
+     IN(0, 1e4),
+     .range = "at most 10000"},
+    {0}};
+
+static const gf_field model_fields[] = {
+    {.key = "base",
+     .kind = GF_FIELD_PATH,
+     AT(gf_recipe, base),
+     .required = "the folder of a BERT model"},
+    {.key = "init",
+     .kind = GF_FIELD_CHOICE,
+     AT(gf_recipe, init),
+     .choices = inits,
+     .nullable = true},
+    {.key = "heads_init", .kind = GF_FIELD_PATH, AT(gf_recipe, heads_init), .nullable = true},
+    {.key = "max_length",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, max_length),
+     IN(3, 1e6),
+     .range = "at least 3: [CLS], a token and [SEP]"},
+    {.key = "pooling",
+     .kind = GF_FIELD_CHOICE,
+     AT(gf_recipe, pooling),
+     .choices = poolings,
+     .nullable = true},
+    {.key = "normalize", .kind = GF_FIELD_MAYBE, AT(gf_recipe, normalize), .nullable = true},
+    {.key = "dropout",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, dropout),
+     IN(0, BELOW_1),
+     .range = "at least 0 and below 1",
+     NULL_IS(NAN)},
+    {0}};
+
+#define SHARE(what, member)                                                                        \
+    {                                                                                              \
+        .key = (what), .kind = GF_FIELD_NUMBER, AT(gf_recipe, member), IN(0, BELOW_1),             \
+        .range = "at least 0 and below 1"                                                          \
+    }
+static const gf_field split_fields[] = {SHARE("dev", split_dev), SHARE("test", split_test), {0}};
+#undef SHARE
+
+static const gf_field data_fields[] = {
+    {.key = "train", .kind = GF_FIELD_PATH, AT(gf_recipe, train), .nullable = true},
+    {.key = "dev", .kind = GF_FIELD_PATH, AT(gf_recipe, dev), .nullable = true},
+    {.key = "test", .kind = GF_FIELD_PATH, AT(gf_recipe, test), .nullable = true},
+    {.key = "text", .kind = GF_FIELD_STRING, AT(gf_recipe, text), .fallback = "text"},
+    {.key = "split", .kind = GF_FIELD_SECTION, .fields = split_fields, .nullable = true},
+    {0}};
+
+static const gf_field mix_fields[] = {
+    {.key = "type", .kind = GF_FIELD_ENUM, AT(gf_recipe, mix.kind), .choices = gf_mix_names},
+    {.key = "temperature",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, mix.temperature),
+     IN(1, MOST),
+     .range = "at least 1"},
+    {.key = "cap",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, mix.cap),
+     IN(1, MOST),
+     .range = "at least 1, or null for none",
+     NULL_IS(0)},
+    {.key = "start",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, mix.start),
+     IN(0, 1),
+     .range = "from 0 to 1"},
+    {.key = "end",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, mix.end),
+     IN(0, 1),
+     .range = "from 0 to 1"},
+    {0}};
+
+static const gf_field mlm_fields[] = {
+    {.key = "data", .kind = GF_FIELD_PATH, AT(gf_recipe, mlm_data), .nullable = true},
+    {.key = "text", .kind = GF_FIELD_STRING, AT(gf_recipe, mlm_text), .nullable = true},
+    {.key = "probability",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, mlm_probability),
+     IN(0.001, 0.9),
+     .range = "from 0.001 to 0.9"},
+    {.key = "whole_word", .kind = GF_FIELD_BOOL, AT(gf_recipe, mlm_whole_word)},
+    {0}};
+
+static const gf_field balance_fields[] = {{.key = "method",
+                                           .kind = GF_FIELD_ENUM,
+                                           AT(gf_recipe, balance_method),
+                                           .choices = gf_balance_names},
+                                          {.key = "lr",
+                                           .kind = GF_FIELD_NUMBER,
+                                           AT(gf_recipe, balance.lr),
+                                           IN(0, MOST),
+                                           .range = "0 or more"},
+                                          {.key = "temperature",
+                                           .kind = GF_FIELD_NUMBER,
+                                           AT(gf_recipe, balance.temperature),
+                                           IN(ABOVE_0, MOST),
+                                           .range = "above 0"},
+                                          {.key = "alpha",
+                                           .kind = GF_FIELD_NUMBER,
+                                           AT(gf_recipe, balance.alpha),
+                                           IN(0, MOST),
+                                           .range = "0 or more"},
+                                          {0}};
+
+static const gf_field surgery_fields[] = {
+    {.key = "method", .kind = GF_FIELD_ENUM, AT(gf_recipe, surgery), .choices = gf_surgery_names},
+    {.key = "c",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, cagrad_c),
+     IN(0, BELOW_1),
+     .range = "at least 0 and below 1"},
+    {0}};
+
+static const gf_field conflict_fields[] = {{.key = "every_steps",
+                                            .kind = GF_FIELD_COUNT,
+                                            AT(gf_recipe, conflict_every),
+                                            IN(1, MOST),
+                                            .range = "at least 1, or null for no report",
+                                            NULL_IS(0)},
+                                           {0}};
+
+static const gf_field batch_fields[] = {
+    {.key = "size",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, batch_size),
+     IN(1, 1e6),
+     .range = "at least 1, or null for as many as batch.tokens holds",
+     NULL_IS(0)},
+    {.key = "tokens",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, batch_tokens),
+     IN(1, 1e9),
+     .range = "at least 1, or null for no budget",
+     NULL_IS(0)},
+    {.key = "accumulate",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, accumulate),
+     IN(1, 1e6),
+     .range = "at least 1"},
+    {.key = "bucket", .kind = GF_FIELD_BOOL, AT(gf_recipe, bucket)},
+    {0}};
+
+static const gf_field optimizer_fields[] = {
+    {.key = "name", .kind = GF_FIELD_ENUM, AT(gf_recipe, optimizer), .choices = gf_optimizer_names},
+    {.key = "momentum",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, momentum),
+     IN(0, BELOW_1),
+     .range = "at least 0 and below 1"},
+    {.key = "nesterov", .kind = GF_FIELD_BOOL, AT(gf_recipe, nesterov)},
+    {.key = "ema",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, ema),
+     IN(ABOVE_0, BELOW_1),
+     .range = "above 0 and below 1, or null for none",
+     NULL_IS(0)},
+    {.key = "betas",
+     .kind = GF_FIELD_PAIR,
+     AT(gf_recipe, beta1),
+     IN(0, BELOW_1),
+     .range = "at least 0 and below 1"},
+    {.key = "eps",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, eps),
+     IN(ABOVE_0, 1),
+     .range = "above 0 and at most 1"},
+    {.key = "weight_decay",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, weight_decay),
+     IN(0, MOST),
+     .range = "0 or more"},
+    {.key = "clip_norm",
+     .kind = GF_FIELD_NUMBER,
+     AT(gf_recipe, clip_norm),
+     IN(0, MOST),
+     .range = "0 or more, or null for no clipping",
+     NULL_IS(0)},
+    {0}};
+
+static const gf_field select_fields[] = {
+    {.key = "metric", .kind = GF_FIELD_STRING, AT(gf_recipe, select_metric), .nullable = true},
+    {.key = "patience",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, patience),
+     IN(1, MOST),
+     .range = "at least 1, or null for no early stopping",
+     NULL_IS(-1)},
+    {0}};
+
+static const gf_field save_fields[] = {
+    {.key = "every_steps",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, save_every),
+     IN(1, MOST),
+     .range = "at least 1, or null for the ends of epochs only",
+     NULL_IS(0)},
+    {.key = "keep", .kind = GF_FIELD_COUNT, AT(gf_recipe, keep), IN(1, 1e6), .range = "at least 1"},
+    {0}};
+
+static const gf_field log_fields[] = {{.key = "every_steps",
+                                       .kind = GF_FIELD_COUNT,
+                                       AT(gf_recipe, log_every),
+                                       IN(1, MOST),
+                                       .range = "at least 1"},
+                                      {0}};
+
+static const gf_field cache_fields[] = {{.key = "memory_mb",
+                                         .kind = GF_FIELD_COUNT,
+                                         AT(gf_recipe, cache_mb),
+                                         IN(0, 1e9),
+                                         .range = "0 or more"},
+                                        {0}};
+
+const gf_field gf_recipe_keys[] = {
+    {.key = "model", .kind = GF_FIELD_SECTION, .fields = model_fields},
+    {.key = "data", .kind = GF_FIELD_SECTION, .fields = data_fields},
+    {.key = "tasks",
+     .kind = GF_FIELD_LIST,
+     MANY(gf_recipe, tasks, n_tasks, gf_recipe_task, task_fields, blank_task),
+     IN(0, 1000),
+     .range = "at most 1000",
+     .required = "a list of what to learn, e.g. [{\"name\": \"category\"}]"},
+    {.key = "mix", .kind = GF_FIELD_SECTION, .fields = mix_fields},
+    {.key = "batch", .kind = GF_FIELD_SECTION, .fields = batch_fields},
+    {.key = "optimizer", .kind = GF_FIELD_SECTION, .fields = optimizer_fields},
+    {.key = "phases",
+     .kind = GF_FIELD_LIST,
+     MANY(gf_recipe, phases, n_phases, gf_recipe_phase, phase_fields, blank_phase),
+     IN(1, 1000),
+     .range = "1 to 1000",
+     .required = "a list of what trains when, e.g. [{\"trainable\": {\"*\": {\"lr\": 2e-5}}}]"},
+    {.key = "mlm", .kind = GF_FIELD_SECTION, .fields = mlm_fields},
+    {.key = "balance", .kind = GF_FIELD_SECTION, .fields = balance_fields},
+    {.key = "surgery", .kind = GF_FIELD_SECTION, .fields = surgery_fields},
+    {.key = "conflicts", .kind = GF_FIELD_SECTION, .fields = conflict_fields},
+    {.key = "select", .kind = GF_FIELD_SECTION, .fields = select_fields},
+    {.key = "save", .kind = GF_FIELD_SECTION, .fields = save_fields},
+    {.key = "log", .kind = GF_FIELD_SECTION, .fields = log_fields},
+    {.key = "cache", .kind = GF_FIELD_SECTION, .fields = cache_fields},
+    {.key = "seed",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, seed),
+     IN(0, 0x1p53),
+     .range = "from 0 to 2^53"},
+    {.key = "output", .kind = GF_FIELD_PATH, AT(gf_recipe, output)},
+    {0}};
+
+const gf_recipe gf_recipe_defaults = {.max_length = GF_DEFAULT_MAX_LENGTH,
+                                      .normalize = -1,
+                                      .dropout = NAN,
+                                      .batch_size = 0, /* 32, or what batch.tokens holds */
+                                      .mix = {.temperature = 1, .start = 1, .end = 0.2},
+                                      .mlm_probability = 0.15,
+                                      .momentum = 0.9,
+                                      .balance = {.temperature = 2, .alpha = 1.5, .decay = 0.01},
+                                      .cagrad_c = 0.5,
+                                      .accumulate = 1,
+                                      .bucket = true,
+                                      .beta1 = 0.9,
+                                      .beta2 = 0.999,
+                                      .eps = 1e-8,
+                                      .weight_decay = 0.01,
+                                      .clip_norm = 1,
+                                      .patience = -1,
+                                      .keep = 2,
+                                      .log_every = 10,
+                                      .cache_mb = 1024,
+                                      .seed = 42};
+_Static_assert(offsetof(gf_recipe, beta2) == offsetof(gf_recipe, beta1) + sizeof(double),
+               "betas are read as a pair");
+_Static_assert(sizeof(gf_schedule_kind) == sizeof(int), "enums are read as an int");

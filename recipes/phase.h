@@ -1,0 +1,60 @@
+/* phase: one phase of a recipe as it runs: what trains, at which rates, for how many updates.
+ *
+ *     gf_phase p = {0};
+ *     if (!gf_phase_begin(&p, &run, index, &at, e)) goto done;
+ *     ...                                     before each update, where layers open one by one:
+ *     if (gf_phase_stage_at(&p, &at) != p.stage) gf_phase_open(&p, &run, stage, e);
+ *     ...
+ *     gf_phase_end(&p);
+ */
+#ifndef GF_RECIPES_PHASE_H
+#define GF_RECIPES_PHASE_H
+
+#include "optim/blocks.h"
+#include "optim/groups.h"
+#include "recipes/evaluate.h"
+#include "recipes/progress.h"
+#include "recipes/run.h"
+
+typedef struct gf_phase {
+    const gf_recipe_phase *recipe;
+    int64_t index;
+    const gf_dataset *data; /* whose rows an epoch visits */
+    int64_t n_losses;       /* the tasks, or 1: masked language modelling */
+    gf_groups groups;
+    gf_blocks blocks;
+    int64_t *epoch_updates; /* [epochs] NULL: updates_per_epoch each */
+    int64_t updates_per_epoch, updates, warmup;
+    int64_t stage;       /* of gradual unfreezing, from 0 */
+    bool trains;         /* some parameter does, in this stage or a later one */
+    bool encoder_frozen; /* in this stage: texts are encoded once, into features, if they fit */
+    bool moves_encoder;  /* in some stage the encoder trains */
+    gf_features train, dev;
+} gf_phase;
+
+/* Decides what trains in the last stage and counts updates, without reserving memory: for plans.
+ * Frees an earlier phase. */
+bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
+/* Opens the stage that belongs to *at, and reserves gradients and moments. */
+bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, const gf_progress *at, gf_err *e);
+/* The stage of gradual unfreezing that the next update belongs to; 0 without it. */
+int64_t gf_phase_stage_at(const gf_phase *p, const gf_progress *at);
+/* Goes on to another stage; features go when the encoder begins to train. */
+bool gf_phase_open(gf_phase *p, gf_run *r, int64_t stage, gf_err *e);
+/* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb.
+ */
+bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e);
+void gf_phase_end(gf_phase *p);
+
+/* Updates of an epoch of the phase. */
+int64_t gf_phase_updates_in(const gf_phase *p, int64_t epoch);
+/* The order in which an epoch visits the rows. */
+bool gf_phase_make_epoch(const gf_phase *p, const gf_run *r, int64_t epoch, gf_epoch *out,
+                         gf_err *e);
+/* The largest learning rate of the groups that rule `rule` of the phase made, before the schedule.
+ */
+double gf_phase_rate(const gf_phase *p, int64_t rule);
+/* What loss i of the phase is called: its task's name, or "mlm". */
+const char *gf_phase_loss_name(const gf_phase *p, const gf_recipe *r, int64_t i);
+
+#endif
