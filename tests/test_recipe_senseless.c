@@ -1,5 +1,6 @@
-/* recipes/resolve, unused: every combination of keys that makes no sense, with the sentence, and some
- * near to these that do. What is seen only when a run is opened is in tests/cli/test_senseless.py. */
+/* recipes/resolve, unused: every combination of keys that makes no sense, with the sentence, and
+ * some near to these that do. What is seen only when a run is opened is in
+ * tests/cli/test_senseless.py. */
 #include "recipes/recipe.h"
 
 #include <setjmp.h>
