@@ -104,7 +104,7 @@ def balance():
     yield "dwa", recipe(THREE, [phase(TOP)], balance={"method": "dwa", "temperature": 0.5})
     yield "gradnorm", recipe(THREE, [phase(ALL)], balance={"method": "gradnorm", "lr": 0.05,
                                                            "alpha": 0.8})
-    yield "famo", recipe(THREE, [phase(TOP)], balance={"method": "famo", "lr": 0.1, "decay": 0.02})
+    yield "famo", recipe(THREE, [phase(TOP)], balance={"method": "famo", "lr": 0.1})
     yield "uncertainty_default", recipe(THREE[:2], [phase(TOP)], balance={"method": "uncertainty"})
 
 
@@ -138,7 +138,7 @@ def transfer():
         phase(heads, 2), phase(ALL, 5, unfreeze={"layers": 2, "every_steps": 2},
                                schedule={"type": "linear", "warmup": 1})])
     yield "unfreeze_ema", recipe([CATEGORY, MOOD], [
-        phase(TOP, 4, unfreeze={"layers": 1, "every_epochs": 2})],
+        phase(TOP, 5, unfreeze={"layers": 1, "every_epochs": 2})],
         optimizer=ADAMW | {"ema": 0.6})
     # without the key biases, whose gradient is 0: a pull would make noise of any size count
     pulled = {"encoder.layer[-1:].*output.*": {"lr": 5e-3, "l2_sp": 0.5, "weight_decay": 0}}
