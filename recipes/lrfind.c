@@ -31,7 +31,7 @@ static bool find_named(const gf_recipe *r, const char *name, int64_t *index, gf_
     }
     if (!(names = gf_alloc_array(r->n_phases, sizeof *names, e))) return false;
     for (int64_t i = 0; i < r->n_phases; i++) names[i] = r->phases[i].name;
-    gf_fail(e, GF_E_USAGE, "--phase %s: %s has no such phase; %s, or its number from 0", name,
+    gf_fail(e, GF_E_USAGE, "--phase %s: %s has no phase of this name or number (from 0); %s", name,
             r->path, gf_suggest(name, names, r->n_phases, near, sizeof near));
     gf_free((void *)(uintptr_t)names);
     return false;
@@ -311,7 +311,7 @@ static int64_t find_valley(const gf_lr_point *p, int64_t n, int64_t *length) {
             if (p[i].smoothed < p[k].smoothed && length[k] >= length[i]) length[i] = length[k] + 1;
         if (length[i] > length[last]) last = i;
     }
-    /* fastai begins with first = 0 and takes what is found later */
+    /* fastai sets the start of the valley only once a point falls below another */
     first = length[last] > 1 ? last - length[last] : 0;
     at = first + (last - first) / 3 + (last - first) / 6;
     return at < 0 ? 0 : at;

@@ -29,10 +29,10 @@
  *
  * The suggestions are fastai's (callback/schedule.py), over the points without the first N/10
  * (rounded down) and the last 5:
- *   valley   two of three parts of the longest valley are behind it, roughly: with L the length of
- *            the longest strictly falling subsequence of the smoothed losses, j the index of its
- *            last member (the first such j) and i = j - L, the point at i + floor(L/3) + floor(L/6)
- *            (at 0, should that be negative);
+ *   valley   the middle of the middle third of the longest valley: with L > 1 the length of the
+ *            longest strictly falling subsequence of the smoothed losses, j the index of its last
+ *            member (the first such j) and i = j - L, the point at i + floor(L/3) + floor(L/6), at
+ *            0 should that be negative; the first point where no loss is below an earlier one;
  *   steep    the point k with the smallest (s_(k+1) - s_k) / (ln rate_(k+1) - ln rate_k);
  *   minimum  a tenth of the rate at the smallest s.
  * Equal values: the first. With fewer than two points left there is none.

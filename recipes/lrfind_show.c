@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINES = 20, BAR = 40 };
+enum { LINES = 20, BAR = 36 };
 
 static const char *const explained[GF_LR_RULES] = {
     "a point half way down the longest fall of the loss",
