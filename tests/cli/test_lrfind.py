@@ -5,14 +5,13 @@ what it prints is the same for any number of threads and can be pasted; misuse; 
 usage: tests/cli/test_lrfind.py [-v]           needs build/graft, or the program that $GRAFT names
 """
 import json
-import os
 import re
 import shlex
 import signal
 import subprocess
 import unittest
 
-from runs import (ALONE, GRAFT, SENTIMENTS, Case, graft, make_project, read_until, sets,
+from runs import (ALONE, GRAFT, SENTIMENTS, Case, log_of, make_project, read_until, sets,
                   start_slowly)
 from test_watch import on_terminal
 
@@ -112,9 +111,7 @@ class Output(LrFind):
     def test_the_first_losses_are_those_of_train(self):
         """The same batches, and weights that have hardly moved: at a rate of next to nothing."""
         run = self.train("first", *sets(phases__0__trainable={"heads.*": {"lr": 1e-9}}))
-        log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-        trained = [line["loss"] for line in log if line.get("phase") == "heads" and
-                   "lr" in line][:10]
+        trained = [line["total"] for line in log_of(run) if "total" in line][:10]
         self.assertEqual(len(trained), 10)
         got = self.object("--start", 1e-9, "--end", 2e-9)["points"]
         for point, loss in zip(got, trained):
@@ -145,8 +142,7 @@ class Output(LrFind):
         self.assertRegex(seen, r"\r\x1b\[K20/20  lr 1\.00e\+00  loss \d+\.\d+\r\x1b\[K$")
         self.assertNotIn("\x1b", out)
         self.assertNotIn("20/20", self.lrfind(*SHORT).stderr)
-        for quiet in ([*args, "--quiet"],):
-            self.assertEqual(on_terminal(*quiet)[2], "")
+        self.assertEqual(on_terminal(*args, "--quiet")[2], "")
         self.assertNotIn("\x1b", on_terminal(*args, NO_COLOR="1")[2])
 
 
@@ -154,7 +150,7 @@ class Kinds(LrFind):
     """Recipes whose epochs, losses and parameters are of other kinds."""
 
     OWN = [{"name": "category"},
-           {"name": "sentiment", "classes": SENTIMENTS, "train": "dev.jsonl"}]
+           {"name": "sentiment", "classes": SENTIMENTS, "data": {"train": "dev.jsonl"}}]
 
     def rates(self, *args, steps=90):
         got = self.object("--steps", steps, "--end", 0.1, *args)
@@ -173,7 +169,7 @@ class Kinds(LrFind):
     def test_balancing_and_surgery(self):
         for method in ("uncertainty", "dwa", "gradnorm", "famo"):
             self.rates("--phase", 1, *sets(balance={"method": method}), steps=30)
-        self.rates("--phase", 1, *sets(balance={"surgery": "pcgrad"}), steps=30)
+        self.rates("--phase", 1, *sets(surgery={"method": "pcgrad"}), steps=30)
 
     def test_masked_language_model(self):
         phase = {"name": "domain", "objective": "mlm", "trainable": {"*": {"lr": 1e-4}}}
@@ -190,7 +186,7 @@ class Kinds(LrFind):
         few = self.folder / "project/few.jsonl"
         few.write_text("".join((self.folder / "project/train.jsonl").read_text()
                                .splitlines(keepends=True)[:9]))
-        done = self.lrfind("--set", "data.train=few.jsonl", *ALONE)
+        done = self.lrfind(*sets(data={"train": "few.jsonl"}), *ALONE)
         self.assertIn("100 updates are 50 epochs of 9 rows", done.stderr)
         few.write_text("")
         self.fails(3, "lrfind", self.recipe, "--set", "data.train=few.jsonl", says="few.jsonl")
