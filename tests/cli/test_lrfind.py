@@ -108,12 +108,13 @@ class Output(LrFind):
             tenth = 10 if name == "minimum" else 1
             self.assertEqual(hint["lr"], rates[hint["point"]] / tenth)
 
-    def test_the_first_losses_are_those_of_train(self):
-        """The same batches, and weights that have hardly moved: at a rate of next to nothing."""
-        run = self.train("first", *sets(phases__0__trainable={"heads.*": {"lr": 1e-9}}))
-        trained = [line["total"] for line in log_of(run) if "total" in line][:10]
-        self.assertEqual(len(trained), 10)
-        got = self.object("--start", 1e-9, "--end", 2e-9)["points"]
+    def test_losses_are_those_of_train(self):
+        """The same batches, and weights that hardly move, at rates of next to nothing."""
+        run = self.train("slow", *sets(phases__0__trainable={"heads.*": {"lr": 1e-9}},
+                                       phases__0__epochs=3))
+        trained = [line["total"] for line in log_of(run) if "total" in line][:75]
+        got = self.object("--start", 1e-9, "--end", 2e-9, "--steps", 75)["points"]
+        self.assertEqual(len(got), 75)
         for point, loss in zip(got, trained):
             self.assertAlmostEqual(point["loss"], loss, 5)
 
@@ -161,6 +162,29 @@ class Kinds(LrFind):
         """Three and a half epochs of a phase that has one."""
         for mix in ({"type": "proportional"}, {"type": "annealed"}, {"type": "round_robin"}):
             self.rates(*sets(tasks=self.OWN, data={"train": "train.jsonl"}, mix=mix), steps=120)
+
+    def test_an_annealed_mix_begins_again(self):
+        phase = {"epochs": 2, "trainable": {"heads.*": {"lr": 1e-3}}}
+        args = sets(tasks=self.OWN, data={"train": "train.jsonl"}, mix={"type": "annealed"},
+                    phases=[phase])
+        got = self.object("--start", 1e-9, "--end", 2e-9, "--steps", 140, *args)["points"]
+        losses = [p["loss"] for p in got]
+        period = 2 * -(-260 // 8)  # updates of two epochs over 200 + 60 rows
+        for a, b in zip(losses, losses[period:]):
+            self.assertAlmostEqual(a, b, 5)
+        self.assertNotAlmostEqual(losses[0], losses[period // 2], 5)
+
+    def test_an_update_without_labels_is_no_point(self):
+        rows = [json.loads(line) for line in
+                (self.folder / "project/train.jsonl").read_text().splitlines()[:40]]
+        for row in rows[::2]:
+            row["category"] = row["sentiment"] = None
+        (self.folder / "project/half.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows))
+        got = self.object("--steps", 40, "--end", 1e-2,
+                          *sets(data={"train": "half.jsonl"}, batch={"size": 1}))
+        self.assertEqual(len(got["points"]), 20)
+        self.assertTrue(all(p["loss"] > 0.5 for p in got["points"]))
 
     def test_budgets_and_pieces(self):
         self.rates(*sets(batch={"tokens": 200}))
