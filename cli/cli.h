@@ -25,6 +25,9 @@ typedef struct gf_args {
     const char *strategies; /* these four are compare's */
     int64_t seeds;
     bool list, dry_run, keep;
+    const char *phase; /* these four are lrfind's */
+    double start, end;
+    int64_t steps;
     gf_file *out; /* standard output */
     gf_log log;   /* notes and warnings to standard error; silent with --quiet */
 } gf_args;
