@@ -7,6 +7,7 @@
 #include "checkpoints/store.h"
 #include "core/mem.h"
 #include "data/split.h"
+#include "optim/pattern.h"
 
 #include <math.h>
 #include <string.h>
@@ -275,9 +276,8 @@ static bool split(gf_run *r, const gf_log *log, gf_err *e) {
     gf_split_counts n;
     if (c->split_dev == 0 && c->split_test == 0) return true;
     r->train = (gf_dataset){0};
-    if (!gf_dataset_split(&whole, c->split_dev, c->split_test, &r->train,
-                          c->split_dev > 0 ? &r->dev : NULL, c->split_test > 0 ? &r->test : NULL,
-                          &n, e)) {
+    if (!gf_dataset_split(&whole, c->split_dev, c->split_test, &r->train, &r->dev, &r->test, &n,
+                          e)) {
         gf_err_prefix(e, "%s: data.split", c->path);
         gf_dataset_free(&whole);
         return false;
@@ -346,7 +346,12 @@ static bool name_classes(const gf_run *r, int64_t task, gf_real *weight, gf_err 
         }
         weight[c] = (gf_real)t->class_weights[k].weight;
     }
-    return true;
+    for (int64_t c = 0; c < l->count; c++)
+        if (weight[c] > 0) return true;
+    return gf_fail(e, GF_E_INVALID,
+                   "%s: tasks[%lld].class_weights leaves every class with weight 0; give one a "
+                   "weight",
+                   r->recipe->path, (long long)task);
 }
 
 static bool make_loss_rules(gf_run *r, gf_err *e) {
@@ -412,6 +417,50 @@ static bool check_heads(const gf_run *r, const char *checkpoint, gf_err *e) {
     return true;
 }
 
+/* ---- what is asked for and will not happen ---- */
+
+static bool is_measured(const gf_run *r, int64_t task) {
+    for (int64_t i = 0; i < r->dev.rows; i++)
+        if (r->dev.label[task][i] >= 0) return true;
+    return false;
+}
+
+/* Whether some phase for the tasks trains what they share. */
+static bool shares(const gf_run *r) {
+    const gf_recipe *c = r->recipe;
+    for (int64_t i = 0; i < c->n_phases; i++)
+        for (int64_t k = 0; k < c->phases[i].n_rules; k++)
+            for (int64_t p = 0; p < r->model.params.count; p++) {
+                const char *name = r->model.params.items[p]->name;
+                if (c->phases[i].objective == GF_OBJECTIVE_TASKS &&
+                    strncmp(name, "heads.", 6) != 0 &&
+                    !gf_model_is_mlm(&r->model, r->model.params.items[p]) &&
+                    gf_pattern_matches(c->phases[i].rules[k].pattern, name,
+                                       r->model.config.num_hidden_layers))
+                    return true;
+            }
+    return false;
+}
+
+static void note_what_is_idle(const gf_run *r, const gf_log *log) {
+    const gf_recipe *c = r->recipe;
+    const char *idle = c->surgery != GF_SURGERY_NONE ? "surgery.method"
+                       : c->conflict_every           ? "conflicts.every_steps"
+                                                     : NULL;
+    for (int64_t i = 0; i < c->n_tasks; i++)
+        if (c->tasks[i].type == GF_TASK_MULTI_LABEL && isnan(c->tasks[i].threshold) &&
+            !is_measured(r, i))
+            gf_log_say(log, GF_LOG_NOTE,
+                       "task \"%s\": dev has no label of it to choose thresholds by, so they stay "
+                       "as they are (%g)",
+                       c->tasks[i].name, (double)r->model.heads[i].thresholds[0]);
+    if (idle && !shares(r))
+        gf_log_say(
+            log, GF_LOG_NOTE,
+            "%s changes nothing: no phase moves the encoder, and the tasks share nothing else",
+            idle);
+}
+
 bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, const gf_log *log,
                  gf_err *e) {
     r->recipe = recipe;
@@ -423,7 +472,9 @@ bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, con
     } else if (!make_model(r, log, e))
         return false;
     set_thresholds(r);
-    return read_data(r, log, e) && make_loss_rules(r, e);
+    if (!read_data(r, log, e) || !make_loss_rules(r, e)) return false;
+    if (!checkpoint) note_what_is_idle(r, log);
+    return true;
 }
 
 void gf_run_close(gf_run *r) {
