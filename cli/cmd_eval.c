@@ -3,6 +3,7 @@
 #include "core/mem.h"
 #include "data/rows.h"
 #include "recipes/evaluate.h"
+#include "recipes/sources.h"
 
 #include <string.h>
 
@@ -30,18 +31,22 @@ static void close_evaluation(evaluation *v) {
 
 /* ---- which column holds the labels of which task ---- */
 
-static bool open_tasks(evaluation *v, gf_err *e) {
+static bool open_tasks(evaluation *v, const gf_args *a, gf_err *e) {
     const gf_model *m = &v->runner.model;
     if (!(v->labels = gf_alloc_array(m->n_heads, sizeof *v->labels, e)) ||
         !(v->tasks = gf_alloc_array(m->n_heads, sizeof *v->tasks, e)))
         return false;
     for (int64_t h = 0; h < m->n_heads; h++) {
         const gf_head *head = &m->heads[h];
-        v->tasks[h] =
-            (gf_task_field){.task = head->name, .field = head->name, .labels = &v->labels[h]};
+        v->tasks[h] = (gf_task_field){.task = head->name,
+                                      .field = head->name,
+                                      .labels = &v->labels[h],
+                                      .kind = gf_source_label_kind(head->type),
+                                      .separator = a->separator};
         for (int64_t c = 0; c < head->n_classes; c++)
             if (!gf_labels_add(&v->labels[h], head->classes[c], strlen(head->classes[c]), e))
                 return false;
+        v->labels[h].fixed = true;
     }
     return true;
 }
@@ -127,7 +132,7 @@ static bool check_labels(const evaluation *v, gf_err *e) {
 static bool read_data(evaluation *v, const gf_args *a, gf_err *e) {
     const gf_runner *r = &v->runner;
     bool any = false;
-    if (!open_tasks(v, e) || !choose_fields(v, a, e)) return false;
+    if (!open_tasks(v, a, e) || !choose_fields(v, a, e)) return false;
     for (int64_t h = 0; h < r->model.n_heads; h++) any = any || v->tasks[h].field;
     if (!any) return fail_no_labels(v, e);
     if (!gf_dataset_add(&v->data, v->path, a->text ? a->text : "text", v->tasks, r->model.n_heads,
@@ -171,7 +176,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_eval = {
     .name = "eval",
     .summary = "a model's metrics on labelled texts",
-    .options = "--json --text --label --threads --max-length --batch --quiet",
+    .options = "--json --text --label --separator --threads --max-length --batch --quiet",
     .least = 2,
     .most = 2,
     .run = run,
@@ -180,12 +185,13 @@ const gf_command gf_cmd_eval = {
             "Prints per task loss, accuracy, F1, AUC, calibration and what else its type has,\n"
             "then precision, recall, F1 and support per class, and the confusion matrix.\n"
             "MODEL is a model folder with heads, a run folder or a checkpoint; DATA is\n"
-            ".jsonl, .csv, .tsv or .h5. A task's labels are in the field of its name; rows\n"
-            "without one do not count for it.\n"
+            ".jsonl, .csv, .tsv or .h5. A task's labels are in the field of its name, as its\n"
+            "type has them in training; rows without one do not count for it.\n"
             "\n"
             "  --json              the same as JSON\n"
             "  --text NAME         the field that holds the text (default: text)\n"
             "  --label TASK=FIELD  the field that holds a task's labels; repeatable\n"
+            "  --separator S       between the labels in a string of multi_label (default: |)\n"
             "  --threads N         default: all processors\n"
             "  --max-length N      cut texts at N tokens (default: the model's)\n"
             "  --batch N           at most N texts at once (default: 512)\n"
