@@ -205,13 +205,15 @@ static bool take_row(gf_care *c, int32_t file, const gf_rows *rows, const gf_tas
     return true;
 }
 
-/* Plain text has no columns; training takes any bytes there. */
-static bool is_plain(const char *path, gf_err *e) {
+/* Plain text has no columns; training takes any bytes there. A file that cannot be read fails when
+ * its rows are. */
+static bool find_plain(const char *path, bool *plain, gf_err *e) {
     int64_t n = 0;
-    char **columns = gf_rows_has_header(path) ? NULL : gf_rows_columns(path, &n, e);
-    bool plain = columns && n == 0;
+    gf_err why = {0};
+    char **columns = gf_rows_has_header(path) ? NULL : gf_rows_columns(path, &n, &why);
+    *plain = columns && n == 0;
     gf_io_free_names(columns, n);
-    return plain;
+    return why.code != GF_E_NOMEM || gf_fail(e, why.code, "%s", why.text);
 }
 
 static bool read_rows(gf_care *c, int32_t file, const gf_task_field *field, const char **names,
@@ -219,11 +221,13 @@ static bool read_rows(gf_care *c, int32_t file, const gf_task_field *field, cons
     const gf_care_file *f = &c->file[file];
     int64_t n = c->recipe->n_tasks, before = c->split[f->split].rows;
     gf_rows *rows;
+    bool plain;
     int got = -1;
     names[0] = f->text;
     for (int64_t t = 0; t < n; t++) names[t + 1] = field[t].field;
+    if (!find_plain(f->path, &plain, e)) return false;
     rows = gf_rows_open(f->path, names, n + 1, e);
-    if (rows && !is_plain(f->path, NULL)) gf_rows_take_any_bytes(rows);
+    if (rows && !plain) gf_rows_take_any_bytes(rows);
     while (rows && (got = gf_rows_next(rows, cells, e)) == 1)
         if (!take_row(c, file, rows, field, cells, e)) {
             got = -1;

@@ -363,9 +363,9 @@ class Init(Data):
         self.assertEqual(got["data"]["text"], "review text")
         self.assertEqual(got["data"]["dev"], str(folder / "the_dev_set.csv"))
         self.assertEqual([(t["name"], t["label"]) for t in got["tasks"]],
-                         [("Product_Kind", "Product Kind")])
-        self.assertEqual(got["select"]["metric"], "Product_Kind.macro_f1")
-        self.assertIn('"type": "regression"', got["_stars"])
+                         [("Product_Kind", "Product Kind"), ("stars", "stars")])
+        self.assertEqual(got["select"]["metric"], "mean(Product_Kind.macro_f1, stars.macro_f1)")
+        self.assertEqual(got["tasks"][1]["type"], "ordinal")
         self.assertNotIn("_id", got)
         self.assertRegex(said, 'column "id" is no label: .*an id')
         self.assertRegex(said, 'column "_note" is no label: .*an id')
