@@ -1,4 +1,4 @@
-/* reading: the label in one cell, as its task's kind reads it (data/dataset.h says what is a label).
+/* reading: the label in one cell, as its task's kind reads it; data/dataset.h says what is one.
  *
  *     gf_reading l;
  *     int got;

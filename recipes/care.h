@@ -7,8 +7,8 @@
  *     gf_care_free(&c);
  *
  * Texts and labels are kept, of every kind of task, and of tasks with files of their own; malformed
- * UTF-8 is no error here, nor is a label that its task does not take. A file, a column or a row that
- * cannot be read fails as in training. Nothing of a data set or a model is needed.
+ * UTF-8 is no error here, nor is a label that its task does not take. A file, a column or a row
+ * that cannot be read fails as in training. Nothing of a data set or a model is needed.
  *
  * Equal texts are found by 64-bit hashes (FNV-1a) of the text, and of the text in lower case with
  * its white space made single blanks. Equal hashes are taken for equal texts. */
@@ -45,8 +45,8 @@ typedef struct gf_care_row {
     gf_drop drop;
 } gf_care_row;
 
-/* In place of a label's class: a label that its task does not take, and kinds of no label; NONE: the
- * file is no source of the task. */
+/* In place of a label's class: a label that its task does not take, and kinds of no label; NONE:
+ * the file is no source of the task. */
 enum { GF_LABEL_NONE = -4, GF_LABEL_OTHER = -3, GF_LABEL_NULL = -2, GF_LABEL_MISSING = -1 };
 
 typedef struct gf_care_label {
@@ -137,9 +137,9 @@ bool gf_care_mend(gf_care *c, gf_cleaning *done, gf_err *e);
 bool gf_care_mark(gf_care *c, const gf_tokenizer *t, gf_cleaning *done, gf_err *e);
 /* The name of the cleaned file: "train.jsonl", "TASK.dev.jsonl", "mlm.jsonl"; for gf_free(). */
 char *gf_care_name(const gf_care *c, const gf_care_file *f, gf_err *e);
-/* Writes FOLDER/train.jsonl and so on, for each file its own: the text and the labels, as they were
- * read, of the rows that are kept. An existing file is GF_E_IO without `force`, a file without a row
- * or a label that its task does not take GF_E_INVALID, and then nothing is written. */
+/* Writes FOLDER/train.jsonl and so on, for each file its own: the text and the labels, as they
+ * were read, of the rows that are kept. An existing file is GF_E_IO without `force`, a file without
+ * a row or a label that its task does not take GF_E_INVALID, and then nothing is written. */
 bool gf_care_write(const gf_care *c, const char *folder, bool force, gf_err *e);
 
 #endif

@@ -133,7 +133,7 @@ static bool find_outside(gf_checking *c, int64_t task, const values *v, int spli
     }
     return ok &&
            (!f || gf_text_add(&f->what, e,
-                              "task \"%s\": %lld values of %s lie outside those of train, "
+                              "task \"%s\": %lld of the values of %s lie outside those of train, "
                               "%g to %g",
                               f->task, (long long)f->count, s->name, v->x[0], v->x[v->n - 1]));
 }

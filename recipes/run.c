@@ -175,7 +175,8 @@ static bool start_labels(gf_run *r, gf_err *e) {
         for (int64_t k = 0; k < t->n_classes; k++)
             if (!gf_labels_add(l, t->classes[k], strlen(t->classes[k]), e)) return false;
         l->fixed = t->n_classes > 0;
-        r->fields[i] = (gf_task_field){t->name, t->label, l, gf_source_label_kind(t->type), t->separator};
+        r->fields[i] =
+            (gf_task_field){t->name, t->label, l, gf_source_label_kind(t->type), t->separator};
     }
     return true;
 }
