@@ -8,6 +8,7 @@
 #include "core/mem.h"
 #include "data/split.h"
 #include "optim/pattern.h"
+#include "recipes/sources.h"
 
 #include <math.h>
 #include <string.h>
@@ -155,49 +156,12 @@ static bool place_heads(gf_run *r, const gf_log *log, gf_err *e) {
 
 /* ---- data ---- */
 
-/* Files that belong together: the recipe's own, or those of tasks that bring some. */
-typedef struct source {
-    const char *train, *dev, *test, *text;
-} source;
-
-static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
-
-static source source_of(const gf_recipe *c, int64_t task) {
-    const gf_recipe_task *t = &c->tasks[task];
-    if (!t->train) return (source){c->train, c->dev, c->test, c->text};
-    return (source){t->train, t->dev, t->test, t->text ? t->text : c->text};
-}
-
-static bool same_source(const source *a, const source *b) {
-    return same_text(a->train, b->train) && same_text(a->dev, b->dev) &&
-           same_text(a->test, b->test) && same_text(a->text, b->text);
-}
-
-/* The task that names the source first is the one that reads it. */
-static bool is_first(const gf_recipe *c, int64_t task) {
-    source s = source_of(c, task);
-    for (int64_t k = 0; k < task; k++) {
-        source other = source_of(c, k);
-        if (same_source(&s, &other)) return false;
-    }
-    return true;
-}
-
-/* The tasks' fields as they are in the files of this source. */
-static void take_fields(const gf_run *r, const source *s, gf_task_field *fields) {
+/* The tasks' fields as they are in the files of this task's source. */
+static void take_fields(const gf_run *r, int64_t task, gf_task_field *fields) {
     for (int64_t k = 0; k < r->recipe->n_tasks; k++) {
-        source other = source_of(r->recipe, k);
         fields[k] = r->fields[k];
-        if (!same_source(s, &other)) fields[k].field = NULL;
+        if (!gf_source_is_shared(r->recipe, task, k)) fields[k].field = NULL;
     }
-}
-
-static gf_label_kind label_kind(gf_task_type type) {
-    static const gf_label_kind kinds[] = {[GF_TASK_CLASSIFICATION] = GF_LABEL_CLASS,
-                                          [GF_TASK_MULTI_LABEL] = GF_LABEL_SET,
-                                          [GF_TASK_REGRESSION] = GF_LABEL_NUMBER,
-                                          [GF_TASK_ORDINAL] = GF_LABEL_ORDER};
-    return kinds[type];
 }
 
 /* The classes that the recipe lists. */
@@ -212,7 +176,8 @@ static bool start_labels(gf_run *r, gf_err *e) {
         for (int64_t k = 0; k < t->n_classes; k++)
             if (!gf_labels_add(l, t->classes[k], strlen(t->classes[k]), e)) return false;
         l->fixed = t->n_classes > 0;
-        r->fields[i] = (gf_task_field){t->name, t->label, l, label_kind(t->type), t->separator};
+        r->fields[i] =
+            (gf_task_field){t->name, t->label, l, gf_source_label_kind(t->type), t->separator};
     }
     return true;
 }
@@ -226,7 +191,7 @@ static bool check_labels(const gf_run *r, gf_err *e) {
             return gf_fail(
                 e, GF_E_INVALID,
                 "%s: task \"%s\" has one class only (\"%s\"); a classification needs two",
-                source_of(c, i).train, c->tasks[i].name, r->labels[i].names[0]);
+                gf_source_of(c, i).train, c->tasks[i].name, r->labels[i].names[0]);
     }
     return true;
 }
@@ -236,9 +201,9 @@ static bool read_labels(gf_run *r, gf_err *e) {
     gf_task_field *fields = gf_alloc_array(c->n_tasks, sizeof *fields, e);
     bool ok = fields && start_labels(r, e);
     for (int64_t i = 0; ok && i < c->n_tasks; i++) {
-        source s = source_of(c, i);
-        if (!is_first(c, i)) continue;
-        take_fields(r, &s, fields);
+        gf_recipe_source s = gf_source_of(c, i);
+        if (!gf_source_is_first(c, i)) continue;
+        take_fields(r, i, fields);
         ok = gf_dataset_learn_labels(s.train, fields, c->n_tasks, e);
     }
     ok = ok && gf_dataset_finish_labels(r->fields, c->n_tasks, e) && check_labels(r, e);
@@ -253,10 +218,10 @@ static bool read_part(gf_run *r, gf_dataset *d, part which, gf_err *e) {
     gf_task_field *fields = gf_alloc_array(c->n_tasks, sizeof *fields, e);
     bool ok = fields != NULL;
     for (int64_t i = 0; ok && i < c->n_tasks; i++) {
-        source s = source_of(c, i);
+        gf_recipe_source s = gf_source_of(c, i);
         const char *path = which == TRAIN ? s.train : which == DEV ? s.dev : s.test;
-        if (!path || !is_first(c, i)) continue;
-        take_fields(r, &s, fields);
+        if (!path || !gf_source_is_first(c, i)) continue;
+        take_fields(r, i, fields);
         ok = gf_dataset_add(d, path, s.text, fields, c->n_tasks, r->model.tokenizer,
                             r->model.max_length, e);
     }

@@ -20,7 +20,7 @@ static bool add_journal(const gf_state *s, cJSON *j, gf_err *e) {
     bool ok = list != NULL;
     for (int64_t t = 0; ok && t < s->journal->losses; t++)
         ok = (one = gf_json_object(list, NULL, e)) &&
-             gf_json_number(one, "loss", s->journal->sum[t], e) &&
+             gf_json_exact(one, "loss", s->journal->sum[t], e) &&
              gf_json_number(one, "updates", (double)s->journal->count[t], e);
     return ok;
 }
@@ -28,7 +28,7 @@ static bool add_journal(const gf_state *s, cJSON *j, gf_err *e) {
 static bool add_numbers(cJSON *j, const char *name, const double *values, int64_t n, gf_err *e) {
     cJSON *list = gf_json_array(j, name, e);
     bool ok = list != NULL;
-    for (int64_t i = 0; ok && i < n; i++) ok = gf_json_number(list, NULL, values[i], e);
+    for (int64_t i = 0; ok && i < n; i++) ok = gf_json_exact(list, NULL, values[i], e);
     return ok;
 }
 
