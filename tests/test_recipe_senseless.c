@@ -144,6 +144,8 @@ static const senseless cases[] = {
     {{"data={\"train\":\"t\"}", "phases.1.schedule.type=reduce_on_plateau"},
      "phases[1].schedule.type is \"reduce_on_plateau\", which watches data.dev, and that is "
      "missing"},
+    {{"select.metric=last", "phases.1.schedule.type=reduce_on_plateau"},
+     "phases[1].schedule.type is \"reduce_on_plateau\", which has nothing to watch when"},
     /* mlm */
     {{"mlm.data=m"}, "mlm.data goes with a phase whose objective is \"mlm\"; set that or leave it"},
     {{"mlm.text=m"}, "mlm.text goes with mlm.data"},
