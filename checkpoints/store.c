@@ -258,7 +258,7 @@ static void read_moments_of(gf_h5 *h, gf_param *p, const char *group) {
     int64_t count = gf_param_count(p), bits = USUAL;
     p->updates = gf_h5_read_int(h, group, "updates");
     if (h->ok && p->updates < 0) gf_h5_fail(h, group, "updates", "it is negative");
-    if (gf_h5_has(h, group, "holds")) bits = gf_h5_read_int(h, group, "holds");
+    if (gf_h5_has_attribute(h, group, "holds")) bits = gf_h5_read_int(h, group, "holds");
     if (h->ok && (bits <= 0 || bits >> N_KEPT)) gf_h5_fail(h, group, "holds", "it is out of range");
     for (int k = 0; h->ok && k < N_KEPT; k++) {
         gf_real **array = kept_of(p, k);

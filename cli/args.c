@@ -26,6 +26,7 @@ static const struct {
     {"--to", TEXT, offsetof(gf_args, to), 0},
     {"--dtype", TEXT, offsetof(gf_args, dtype), 0},
     {"--text", TEXT, offsetof(gf_args, text), 0},
+    {"--separator", TEXT, offsetof(gf_args, separator), 0},
     {"--pairs", TEXT, offsetof(gf_args, pairs), 0},
     {"--fix", TEXT, offsetof(gf_args, fix), 0},
     {"--base", TEXT, offsetof(gf_args, base), 0},

@@ -258,9 +258,7 @@ static bool step(trainer *t, gf_err *e) {
     return true;
 }
 
-static bool is_phase_over(const trainer *t) {
-    return t->at.epoch >= t->phase.recipe->epochs || t->at.phase_over;
-}
+static bool is_phase_over(const trainer *t) { return gf_phase_is_over(&t->phase, &t->at); }
 
 static gf_forgetting_place forgetting_place(trainer *t, const gf_tell *tell) {
     return (gf_forgetting_place){&t->engine, &t->run.model, &t->run.dev, tell, &t->o->log};

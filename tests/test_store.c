@@ -36,7 +36,15 @@ static void give_moments(gf_param *p, int64_t updates) {
     }
 }
 
-/* A tiny BERT with a head, two parameters of which have trained. */
+/* What else training may keep: these follow from the index too. */
+static gf_real *make_reals(const gf_param *p, double factor) {
+    gf_real *x = gf_alloc_array(gf_param_count(p), sizeof *x, NULL);
+    for (int64_t i = 0; i < gf_param_count(p); i++) x[i] = (gf_real)(factor * (double)(i + 1));
+    return x;
+}
+
+/* A tiny BERT with a head, some parameters of which have trained: by AdamW, by AdamW with an
+ * average and an anchor, and by SGD, which has one moment; one has an anchor alone. */
 static void make_model(gf_model *m) {
     static const char *const classes[] = {"no", "yes", "\xe2\x98\x83"};
     gf_err e = {0};
@@ -49,6 +57,12 @@ static void make_model(gf_model *m) {
     h->linear.bias->owned[2] = 0x1p-149f;
     give_moments(h->linear.weight, 7);
     give_moments(m->layers[1].output.bias, 3);
+    give_moments(h->linear.bias, 4);
+    h->linear.bias->average = make_reals(h->linear.bias, 3);
+    h->linear.bias->anchor = make_reals(h->linear.bias, -0.125);
+    m->layers[0].output.bias->moment1 = make_reals(m->layers[0].output.bias, 0x1p-140);
+    m->layers[0].output.bias->updates = 5;
+    m->layers[0].output.weight->anchor = make_reals(m->layers[0].output.weight, 7);
     m->pooling = GF_POOL_MAX;
     m->normalize = false;
     m->max_length = 10;
@@ -85,6 +99,8 @@ static void same_model(const gf_model *a, const gf_model *b) {
         same_reals(p->value, q->value, gf_param_count(p));
         same_reals(p->moment1, q->moment1, gf_param_count(p));
         same_reals(p->moment2, q->moment2, gf_param_count(p));
+        same_reals(p->average, q->average, gf_param_count(p));
+        same_reals(p->anchor, q->anchor, gf_param_count(p));
         assert_int_equal(p->updates, q->updates);
     }
 }
@@ -107,6 +123,7 @@ static void test_reads_what_it_wrote(void **state) {
     gf_model_free(&again);
     assert_true(gf_store_write(path_of("b.h5"), NULL, &m, NULL, NULL, &e));
     assert_true(gf_model_open(&again, path_of("b.h5"), NULL, &e));
+    gf_params_take_averages(&m.params); /* they are what a model is used by */
     same_model(&m, &again);
     gf_model_free(&again);
     assert_true(gf_store_read(&again, path_of("b.h5"), NULL, &where, &e));
@@ -179,6 +196,9 @@ static void test_names_what_is_missing(void **state) {
         "/params/heads.mood.weight",
         "/moments/heads.mood.weight/m",
         "/moments/encoder.layer.1.output.dense.bias/v",
+        "/moments/heads.mood.bias/average",
+        "/moments/heads.mood.bias/anchor",
+        "/moments/encoder.layer.0.output.dense.bias/m",
         "/model/config",
         "/model/tokenizer",
         "/model/heads",
@@ -248,6 +268,18 @@ static void test_refuses_what_does_not_fit(void **state) {
     H5Fclose(f);
     stamp_again();
     read_fails("format 3 is not this graft's 2");
+    for (int64_t bits = 0; bits <= 16; bits += 16) {
+        write_ok(path_of("x.h5"), &m);
+        f = H5Fopen(path_of("x.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+        hid_t g = H5Gopen2(f, "/moments/heads.mood.bias", H5P_DEFAULT);
+        a = H5Aopen(g, "holds", H5P_DEFAULT);
+        assert_true(H5Awrite(a, H5T_NATIVE_INT64, &bits) >= 0);
+        H5Aclose(a);
+        H5Gclose(g);
+        H5Fclose(f);
+        stamp_again();
+        read_fails("/moments/heads.mood.bias/holds: it is out of range");
+    }
     m.heads[0].linear.weight->updates = -1;
     write_ok(path_of("x.h5"), &m);
     read_fails("/moments/heads.mood.weight/updates: it is negative");
