@@ -197,7 +197,7 @@ class Kinds(LrFind):
 
     def test_masked_language_model(self):
         phase = {"name": "domain", "objective": "mlm", "trainable": {"*": {"lr": 1e-4}}}
-        points = self.rates(*sets(phases=[phase]))
+        points = self.rates(*sets(tasks=[], phases=[phase]))
         self.assertAlmostEqual(points[0]["loss"], 7.3, 0)  # ln 1473
 
     def test_what_is_cached_is_what_is_encoded(self):
