@@ -301,6 +301,18 @@ static bool parse_metric(gf_recipe *r, gf_err *e) {
     return ok;
 }
 
+/* "last" measures nothing that a schedule could watch. */
+static bool check_plateaus(const gf_recipe *r, gf_err *e) {
+    for (int64_t i = 0; i < r->n_phases; i++)
+        if (r->phases[i].schedule.kind == GF_SCHEDULE_REDUCE_ON_PLATEAU &&
+            r->phases[i].objective == GF_OBJECTIVE_TASKS && r->select.kind == GF_SELECT_LAST)
+            return fail_phase(r, i, "schedule.type",
+                              "is \"reduce_on_plateau\", which has nothing to watch when "
+                              "select.metric is \"last\"; choose another metric or schedule",
+                              e);
+    return true;
+}
+
 /* What select.metric and select.patience need. */
 static bool check_select(const gf_recipe *r, gf_err *e) {
     const gf_select *s = &r->select;
@@ -336,7 +348,7 @@ static bool resolve_select(gf_recipe *r, gf_err *e) {
                        "%s: select.metric is \"%s\", and there is no task to measure it on; use "
                        "\"loss\", that of masked words, or \"last\"",
                        r->path, r->select_metric);
-    return parse_metric(r, e) && check_select(r, e);
+    return parse_metric(r, e) && check_select(r, e) && check_plateaus(r, e);
 }
 
 /* runs/NAME beside the recipe, NAME its file name without ".json". */

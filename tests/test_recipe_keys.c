@@ -1,5 +1,5 @@
-/* recipes/keys: every key of the table misspelt, of the wrong kind and out of range, derived from the
- * table itself; every key written and read again. */
+/* recipes/keys: every key of the table misspelt, of the wrong kind and out of range, derived from
+ * the table itself; every key written and read again. */
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/text.h"

@@ -1,5 +1,6 @@
-/* recipes/resolve, unused: every combination of keys that makes no sense, with the sentence, and some
- * near to these that do. What is seen only when a run is opened is in tests/cli/test_senseless.py. */
+/* recipes/resolve, unused: every combination of keys that makes no sense, with the sentence, and
+ * some near to these that do. What is seen only when a run is opened is in
+ * tests/cli/test_senseless.py. */
 #include "recipes/recipe.h"
 
 #include <setjmp.h>
@@ -143,6 +144,8 @@ static const senseless cases[] = {
     {{"data={\"train\":\"t\"}", "phases.1.schedule.type=reduce_on_plateau"},
      "phases[1].schedule.type is \"reduce_on_plateau\", which watches data.dev, and that is "
      "missing"},
+    {{"select.metric=last", "phases.1.schedule.type=reduce_on_plateau"},
+     "phases[1].schedule.type is \"reduce_on_plateau\", which has nothing to watch when"},
     /* mlm */
     {{"mlm.data=m"}, "mlm.data goes with a phase whose objective is \"mlm\"; set that or leave it"},
     {{"mlm.text=m"}, "mlm.text goes with mlm.data"},
