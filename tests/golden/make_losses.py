@@ -179,5 +179,6 @@ def runs():
             run("squared_error", 1, settings(1)), run("ordinal", 3, settings(3))]
 
 
-plain_formulas()
-print(json.dumps(dict(cases=cases(), runs=runs())))
+if __name__ == "__main__":
+    plain_formulas()
+    print(json.dumps(dict(cases=cases(), runs=runs())))
