@@ -45,10 +45,10 @@ static hid_t file_list(hid_t kind) {
 }
 
 gf_h5 gf_h5_create(const char *path, int64_t user_block, gf_err *e) {
-    gf_h5 h = {.file = -1, .path = path, .writing = true, .e = e};
+    gf_h5 h = {.file = -1, .driver = -1, .path = path, .writing = true, .e = e};
     if (!(h.ok = start(e))) return h;
     hid_t create = file_list(H5P_FILE_CREATE), access = file_list(H5P_FILE_ACCESS);
-    if (create < 0 || access < 0 || !gf_h5_use_file(access, e) ||
+    if (create < 0 || access < 0 || (h.driver = gf_h5_use_file(access, e)) < 0 ||
         H5Pset_userblock(create, (hsize_t)user_block) < 0 ||
         (h.file = H5Fcreate(path, H5F_ACC_TRUNC, create, access)) < 0)
         gf_h5_fail(&h, "/", NULL, "the file cannot be created");
@@ -58,10 +58,10 @@ gf_h5 gf_h5_create(const char *path, int64_t user_block, gf_err *e) {
 }
 
 gf_h5 gf_h5_open_bytes(const unsigned char *bytes, size_t size, const char *path, gf_err *e) {
-    gf_h5 h = {.file = -1, .path = path, .e = e};
+    gf_h5 h = {.file = -1, .driver = -1, .path = path, .e = e};
     if (!(h.ok = start(e))) return h;
     hid_t access = file_list(H5P_FILE_ACCESS);
-    if (access < 0 || !gf_h5_use_bytes(access, bytes, size, e) ||
+    if (access < 0 || (h.driver = gf_h5_use_bytes(access, bytes, size, e)) < 0 ||
         (h.file = H5Fopen(path, H5F_ACC_RDONLY, access)) < 0)
         gf_h5_fail(&h, "/", NULL, "it cannot be opened as HDF5");
     H5Pclose(access);
@@ -70,7 +70,7 @@ gf_h5 gf_h5_open_bytes(const unsigned char *bytes, size_t size, const char *path
 
 gf_h5 gf_h5_open(const char *path, gf_err *e) {
     gf_map map = {0};
-    gf_h5 h = {.file = -1, .path = path, .e = e};
+    gf_h5 h = {.file = -1, .driver = -1, .path = path, .e = e};
     if (!gf_io_map(&map, path, e)) return h;
     h = gf_h5_open_bytes(map.data, map.size, path, e);
     h.map = map; /* h owns it now */
@@ -81,9 +81,10 @@ gf_h5 gf_h5_open(const char *path, gf_err *e) {
 bool gf_h5_close(gf_h5 *h) {
     if (h->file >= 0 && H5Fclose(h->file) < 0 && h->ok)
         gf_h5_fail(h, "/", NULL, "the file cannot be closed");
+    if (h->driver >= 0) H5Idec_ref(h->driver); /* not before: see h5_driver.h */
     if (h->writing && h->e->code != GF_OK) h->ok = false;
     gf_io_unmap(&h->map);
-    h->file = -1;
+    h->file = h->driver = -1;
     return h->ok;
 }
 

@@ -21,9 +21,9 @@
 #include <stdint.h>
 
 typedef struct gf_h5 {
-    hid_t file;
-    const char *path; /* must outlive it */
-    gf_map map;       /* of the file that is read, when this maps it */
+    hid_t file, driver; /* -1 where there is none */
+    const char *path;   /* must outlive it */
+    gf_map map;         /* of the file that is read, when this maps it */
     bool writing;
     bool ok; /* false from the first failure on */
     gf_err *e;

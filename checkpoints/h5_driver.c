@@ -138,17 +138,17 @@ static herr_t truncate_file(H5FD_t *h, hid_t list, hbool_t closing) {
     return 0;
 }
 
-static bool use(hid_t access, const source *from) {
+static hid_t use(hid_t access, const source *from) {
     hid_t id = H5FDregister(&driver); /* the same id each time while one is in use */
-    bool ok = id >= 0 && H5Pset_driver(access, id, from) >= 0;
-    if (id >= 0) H5Idec_ref(id); /* the list holds it now */
-    return ok;
+    if (id < 0 || H5Pset_driver(access, id, from) >= 0) return id;
+    H5Idec_ref(id);
+    return -1;
 }
 
-bool gf_h5_use_file(hid_t access, gf_err *failure) {
+hid_t gf_h5_use_file(hid_t access, gf_err *failure) {
     return use(access, &(source){NULL, 0, failure});
 }
 
-bool gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size, gf_err *failure) {
+hid_t gf_h5_use_bytes(hid_t access, const unsigned char *bytes, size_t size, gf_err *failure) {
     return use(access, &(source){bytes, size, failure});
 }

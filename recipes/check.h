@@ -7,10 +7,10 @@
  *
  * Per split, with all files that make it, or as data.split makes it, and of mlm.data: rows,
  * lengths, truncation, [UNK] and rows without a label; per task: rows of each class, or the values
- * of a regression; how well the vocabulary fits; and findings (recipes/findings.h): equal texts with
- * other labels, in several splits or again, near-empty and damaged texts, absent, rare and uneven
- * classes, odd values. What training would refuse is an error as in training, but malformed UTF-8:
- * that is reported whole, and `refused` then holds training's error. */
+ * of a regression; how well the vocabulary fits; and findings (recipes/findings.h): equal texts
+ * with other labels, in several splits or again, near-empty and damaged texts, absent, rare and
+ * uneven classes, odd values. What training would refuse is an error as in training, but malformed
+ * UTF-8: that is reported whole, and `refused` then holds training's error. */
 #ifndef GF_RECIPES_CHECK_H
 #define GF_RECIPES_CHECK_H
 

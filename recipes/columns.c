@@ -92,7 +92,10 @@ static bool add_part(gf_column_parts *p, const char *text, size_t size, gf_err *
 static bool add_parts(gf_column_parts *p, char separator, const char *text, size_t size,
                       gf_err *e) {
     bool ok = true;
-    if (size == 1 && *text == separator) return true; /* the empty set */
+    if (size == 1 && *text == separator) { /* the empty set */
+        p->alone++;
+        return true;
+    }
     p->rows += memchr(text, separator, size) != NULL;
     for (size_t from = 0, to; ok && from <= size; from = to + 1) {
         for (to = from; to < size && text[to] != separator;) to++;
@@ -220,13 +223,13 @@ static bool are_labels(const gf_column_parts *p) {
 }
 
 /* Strings with a common separator: sets where parts combine freely, so that there are fewer of them
- * than strings; else it may be a part of the classes' names. */
+ * than strings, or where the separator stands alone; else it may be a part of the classes' names. */
 static gf_column_role role_of_parts(gf_column *c, gf_column_role otherwise) {
     for (int i = 0; !c->has_long && i < GF_SEPARATORS; i++) {
         const gf_column_parts *p = &c->parts[i];
         if (p->rows * 10 < c->strings || !are_labels(p) || p->numeric == p->count) continue;
         c->separator = gf_column_separators[i];
-        if (p->distinct < c->distinct) return GF_COLUMN_SETS;
+        if (p->distinct < c->distinct || p->alone) return GF_COLUMN_SETS;
         return otherwise;
     }
     return otherwise;

@@ -35,6 +35,7 @@ typedef struct gf_column_parts {
     int64_t rows;    /* strings that hold the separator; lists */
     int64_t empty;   /* parts that are, where the separator is not the whole string */
     int64_t numeric; /* parts that read as numbers */
+    int64_t alone;   /* strings that are the separator and nothing else */
     int64_t distinct;
     uint64_t *hash; /* while reading: [count] of [capacity] */
     int64_t count, capacity;

@@ -197,7 +197,7 @@ class Kinds(LrFind):
 
     def test_masked_language_model(self):
         phase = {"name": "domain", "objective": "mlm", "trainable": {"*": {"lr": 1e-4}}}
-        points = self.rates(*sets(phases=[phase]))
+        points = self.rates(*sets(tasks=[], phases=[phase]))
         self.assertAlmostEqual(points[0]["loss"], 7.3, 0)  # ln 1473
 
     def test_what_is_cached_is_what_is_encoded(self):
@@ -217,6 +217,14 @@ class Kinds(LrFind):
 
 
 class Misuse(LrFind):
+    def test_help(self):
+        text = self.ok("lrfind", "--help").stdout
+        self.assertLessEqual(len(text.splitlines()), 25)
+        self.assertLessEqual(max(map(len, text.splitlines())), 80)
+        for option in ("phase", "start", "end", "steps", "set", "json", "threads", "quiet"):
+            self.assertIn(f"  --{option} ", text)
+        self.assertIn("example: graft lrfind demo/two-phase.json", text)
+
     def test_usage(self):
         for args, says in ((["--steps", 9], "--steps is \"9\"; a whole number from 10"),
                            (["--steps", 10001], "between 10 and 10000"),
