@@ -297,8 +297,9 @@ static bool add_ids(gf_dataset *to, const gf_dataset *from, const int64_t *rows,
     to->ids.capacity = tokens;
     for (int64_t i = 0; i < count; i++) {
         int64_t n = from->start[rows[i] + 1] - from->start[rows[i]];
-        memcpy(to->ids.id + to->ids.count, from->ids.id + from->start[rows[i]],
-               (size_t)n * sizeof *to->ids.id);
+        if (n > 0)
+            memcpy(to->ids.id + to->ids.count, from->ids.id + from->start[rows[i]],
+                   (size_t)n * sizeof *to->ids.id);
         to->ids.count += n;
         to->start[i + 1] = to->ids.count;
     }

@@ -132,7 +132,7 @@ static bool add_row(const gf_care *c, const gf_split *s, int64_t row, gf_text *o
     bool ok = quoted && add_member(out, "{", f->text, quoted, strlen(quoted), e);
     for (int64_t t = 0; ok && t < c->recipe->n_tasks; t++) {
         const gf_care_label *l = &s->label[t][row];
-        if (l->size > 0 && gf_care_file_has(c, f, t) && !is_written(c, f, t))
+        if (l->size > 0 && !is_written(c, f, t))
             ok = add_member(out, ", ", c->recipe->tasks[t].label, c->bytes.data + l->raw, l->size,
                             e);
     }

@@ -223,7 +223,7 @@ static bool are_labels(const gf_column_parts *p) {
 }
 
 /* Strings with a common separator: sets where parts combine freely, so that there are fewer of them
- * than strings, or where the separator stands alone; else it may be a part of the classes' names. */
+ * than strings, or where it stands alone; else it may be a part of the classes' names. */
 static gf_column_role role_of_parts(gf_column *c, gf_column_role otherwise) {
     for (int i = 0; !c->has_long && i < GF_SEPARATORS; i++) {
         const gf_column_parts *p = &c->parts[i];

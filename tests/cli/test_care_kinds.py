@@ -138,6 +138,12 @@ class Kinds(Case):
             self.assertEqual((self.folder / "kinds" / name).read_bytes(),
                              (self.folder / "twice" / name).read_bytes(), name)
 
+    def test_two_tasks_over_one_field(self):
+        twice = {"name": "value", "type": "regression", "label": "stars", "data": self.OWN}
+        arguments = [*self.arguments, *sets(tasks=self.TASKS + [twice])]
+        said = self.ok("check", self.recipe, *arguments, "--fix", self.folder / "one-field")
+        self.ok("check", self.recipe, *arguments, *shlex.split(said.stdout.splitlines()[-1]))
+
     def test_a_label_that_is_refused_is_not_lost(self):
         self.write("grades-dev.jsonl", b'{"review": "a b", "stars": 1.5}\n')
         self.fails(3, "check", self.recipe, *self.arguments, "--fix", self.folder / "odd",
