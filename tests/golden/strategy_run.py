@@ -261,7 +261,7 @@ def find_weights(balance, losses):
 
 # ---- what trains -------------------------------------------------------------------------------------------
 
-def is_open(name, n_layers, lowest):
+def is_open(name, lowest):
     if name.startswith("embeddings."):
         return lowest < 0
     layer = re.match(r"encoder\.layer\.(\d+)\.", name)
@@ -370,7 +370,7 @@ class Training:
     def open(self, rules, lowest):
         """What trains now; anchors and averages are born with it."""
         n_layers = self.net.model.config.num_hidden_layers
-        trained = {n: p for n, p in self.parameters.items() if n in rules and is_open(n, n_layers, lowest)}
+        trained = {n: p for n, p in self.parameters.items() if n in rules and is_open(n, lowest)}
         for name, p in self.parameters.items():
             p.requires_grad_(name in trained)
             p.grad = None
