@@ -1,6 +1,6 @@
-/* Whole runs with every loss, way of balancing, surgery, optimizer, way of unfreezing, objective and
- * mix against PyTorch (tests/golden/strategies): what each update says of itself, which parameters
- * moved, and where they end. Run from the project's root. */
+/* Whole runs with every loss, way of balancing, surgery, optimizer, way of unfreezing, objective
+ * and mix against PyTorch (tests/golden/strategies): what each update says of itself, which
+ * parameters moved, and where they end. Run from the project's root. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

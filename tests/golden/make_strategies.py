@@ -2,10 +2,11 @@
 
     python tests/golden/make_strategies.py
 
-strategy_run.py carries the recipes out. cases.json: per case the recipe, what trained and how often, per update losses, their weights, the total, the
-schedule's factor, the gradients' norm and how many elements trained; in cases of several batches
-an epoch, the rows of each batch. expected.safetensors: per case one F32 tensor, the values of what
-trained, one parameter behind the other.
+strategy_run.py carries the recipes out. cases.json: per case the recipe, what trained and how
+often, per update losses, their weights, the total, the schedule's factor, the gradients' norm and
+how many elements trained; in cases of several batches an epoch, the rows of each batch.
+expected.safetensors: per case one F32 tensor, the values of what trained, one parameter behind the
+other.
 """
 import json
 
