@@ -110,6 +110,8 @@ $(BENCH): %: %.o $(BENCH_PARTS) $(BUILD)/libgraft.a
 
 # The kernels always; with MODEL, DATA and PEER, graft beside another program. See bench/README.md.
 ROUNDS ?= 5
+bench-programs: $(BENCH)
+
 bench: all $(BENCH)
 	$(BUILD)/bench/kernels
 ifneq ($(and $(MODEL),$(DATA),$(PEER)),)
@@ -191,6 +193,6 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all bench install uninstall man tests test crash demo layers lint format clean
+.PHONY: all bench bench-programs install uninstall man tests test crash demo layers lint format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -17,7 +17,10 @@ static const char usage[] =
     "             [--bucket]\n"
     "DATA has the fields text, category and sentiment. Prints one JSON line.\n";
 
-enum { UNTIMED = 3 }; /* first steps, which touch memory for the first time */
+enum {
+    UNTIMED = 3,            /* first steps, which touch memory for the first time */
+    LARGEST_FILE = 64 << 20 /* of a vocabulary */
+};
 
 typedef struct options {
     const char *model, *data, *mode;
@@ -92,8 +95,14 @@ static const char bert_base[] =
     "\"type_vocab_size\": 2, \"initializer_range\": 0.02, \"layer_norm_eps\": 1e-12}\n";
 
 static bool copy_if_there(const char *from, const char *to, const char *name, gf_err *e) {
-    char *source = gf_io_join(from, name, e), *target = gf_io_join(to, name, e);
-    bool ok = source && target && (!gf_io_exists(source) || gf_io_copy(source, target, e));
+    char *source = gf_io_join(from, name, e), *target = gf_io_join(to, name, e), *bytes = NULL;
+    bool ok = source && target;
+    size_t size;
+    if (ok && gf_io_exists(source)) {
+        bytes = gf_io_read_all(source, LARGEST_FILE, &size, e);
+        ok = bytes && gf_io_replace_file(target, bytes, size, e);
+    }
+    gf_free(bytes);
     gf_free(source);
     gf_free(target);
     return ok;
@@ -131,13 +140,15 @@ static bool read_again(bench *b, gf_dataset *d, gf_err *e) {
     return ok;
 }
 
+/* Update `index` of the phase, over one batch. */
 static bool step(bench *b, int64_t index, gf_err *e) {
-    int64_t each = b->o->batch, per_epoch = b->run.train.rows / each;
-    gf_epoch_rule rule = {
-        .batch_size = each, .bucket = b->o->bucket, .seed = 1, .epoch = index / per_epoch};
-    if (index % per_epoch == 0 && !gf_epoch_make(&b->epoch, &b->run.train, &rule, e)) return false;
-    if (!gf_step_run(&b->stepper, &b->run, &b->engine, &b->phase, &b->at,
-                     b->epoch.row + index % per_epoch * each, each, &b->update, e))
+    int64_t per_epoch = b->phase.updates_per_epoch;
+    b->at.epoch = index / per_epoch;
+    b->at.update = index % per_epoch;
+    if (b->at.update == 0 && !gf_phase_make_epoch(&b->phase, &b->run, b->at.epoch, &b->epoch, e))
+        return false;
+    if (!gf_step_run(&b->stepper, &b->run, &b->engine, &b->phase, &b->at, &b->epoch, b->at.update,
+                     1, &b->update, e))
         return false;
     b->rows += (double)b->update.rows;
     b->tokens += (double)b->update.tokens;
@@ -166,13 +177,15 @@ static bool train(bench *b, gf_err *e) {
     if (o->steps <= UNTIMED || b->run.train.rows < o->batch)
         return gf_fail(e, GF_E_USAGE, "--steps must be above %d, and DATA hold a batch", UNTIMED);
     ok = (b->update.loss = gf_alloc_array(b->recipe.n_tasks, sizeof *b->update.loss, e)) &&
-         gf_stepper_start(&b->stepper, &b->run, e) && gf_phase_begin(&b->phase, &b->run, 0, e) &&
-         read_again(b, &again, e);
+         (b->update.weight = gf_alloc_array(b->recipe.n_tasks, sizeof *b->update.weight, e)) &&
+         gf_stepper_start(&b->stepper, &b->run, e) &&
+         gf_phase_begin(&b->phase, &b->run, 0, &b->at, e) &&
+         gf_stepper_begin(&b->stepper, &b->run, &b->phase, e) && read_again(b, &again, e);
     gf_dataset_free(&again);
     start = gf_bench_now();
     if (once) ok = ok && gf_phase_make_features(&b->phase, &b->run, &b->engine, NULL, e);
     b->encode_seconds = b->seconds = gf_bench_now() - start;
-    if (once) return ok && run_steps(b, 0, b->run.train.rows / o->batch * o->epochs, e);
+    if (once) return ok && run_steps(b, 0, b->phase.updates, e);
     b->seconds = 0;
     return ok && run_steps(b, UNTIMED, o->steps, e);
 }
@@ -212,9 +225,10 @@ static void print_result(bench *b) {
 
 static void close_bench(bench *b) {
     gf_phase_end(&b->phase);
-    gf_stepper_free(&b->stepper);
+    gf_stepper_free(&b->stepper, &b->run);
     gf_epoch_free(&b->epoch);
     gf_free(b->update.loss);
+    gf_free(b->update.weight);
     gf_run_close(&b->run);
     gf_engine_stop(&b->engine);
     gf_recipe_free(&b->recipe);

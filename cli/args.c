@@ -4,11 +4,12 @@
 #include "core/text.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { FLAG, TEXT, COUNT, LIST } kind;
+typedef enum kind { FLAG, TEXT, COUNT, RATE, LIST } kind;
 
 static const struct {
     const char *name;
@@ -25,6 +26,7 @@ static const struct {
     {"--to", TEXT, offsetof(gf_args, to), 0},
     {"--dtype", TEXT, offsetof(gf_args, dtype), 0},
     {"--text", TEXT, offsetof(gf_args, text), 0},
+    {"--separator", TEXT, offsetof(gf_args, separator), 0},
     {"--pairs", TEXT, offsetof(gf_args, pairs), 0},
     {"--fix", TEXT, offsetof(gf_args, fix), 0},
     {"--base", TEXT, offsetof(gf_args, base), 0},
@@ -43,6 +45,10 @@ static const struct {
     {"--list", FLAG, offsetof(gf_args, list), 0},
     {"--dry-run", FLAG, offsetof(gf_args, dry_run), 0},
     {"--keep", FLAG, offsetof(gf_args, keep), 0},
+    {"--phase", TEXT, offsetof(gf_args, phase), 0},
+    {"--start", RATE, offsetof(gf_args, start), 0},
+    {"--end", RATE, offsetof(gf_args, end), 0},
+    {"--steps", COUNT, offsetof(gf_args, steps), 10},
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
@@ -92,9 +98,20 @@ static bool read_count(const gf_command *c, int option, const char *value, int64
     return true;
 }
 
+static bool read_rate(const gf_command *c, int option, const char *value, double *out, gf_err *e) {
+    char *end = NULL;
+    double v = strtod(value, &end);
+    if (end == value || *end || !isfinite(v) || v <= 0)
+        return gf_fail(e, GF_E_USAGE, "%s: %s is \"%s\"; a number above 0 is wanted, like 1e-5",
+                       c->name, options[option].name, value);
+    *out = v;
+    return true;
+}
+
 static bool set_option(gf_args *a, const gf_command *c, int option, const char *value, gf_err *e) {
     char *target = (char *)a + options[option].offset;
     if (options[option].kind == COUNT) return read_count(c, option, value, (int64_t *)target, e);
+    if (options[option].kind == RATE) return read_rate(c, option, value, (double *)target, e);
     if (options[option].kind == TEXT) *(const char **)target = value;
     if (options[option].kind == LIST) {
         int64_t *count = (int64_t *)(void *)((char *)a + options[option].extra);

@@ -20,11 +20,15 @@ typedef struct gf_args {
     const char **labels; /* [n_labels] of --label */
     int64_t n_labels;
     const char *output, *model, *input, *format, *text, *pairs, *to, *dtype, *fix, *base;
+    const char *separator;
     int64_t threads, max_length, batch, at;
     bool resume, force, quiet, json, scores, without_heads;
     const char *strategies; /* these four are compare's */
     int64_t seeds;
     bool list, dry_run, keep;
+    const char *phase; /* these four are lrfind's */
+    double start, end;
+    int64_t steps;
     gf_file *out; /* standard output */
     gf_log log;   /* notes and warnings to standard error; silent with --quiet */
 } gf_args;

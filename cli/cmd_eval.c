@@ -1,8 +1,10 @@
 #include "cli/runner.h"
+#include "checkpoints/open.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "data/rows.h"
 #include "recipes/evaluate.h"
+#include "recipes/sources.h"
 
 #include <string.h>
 
@@ -15,6 +17,7 @@ typedef struct evaluation {
     int64_t n_columns;
     gf_dataset data;
     gf_metrics metrics;
+    gf_recipe recipe; /* of a run folder; empty for other models */
 } evaluation;
 
 static void close_evaluation(evaluation *v) {
@@ -25,23 +28,49 @@ static void close_evaluation(evaluation *v) {
     gf_io_free_names(v->columns, v->n_columns);
     gf_dataset_free(&v->data);
     gf_metrics_free(&v->metrics);
+    gf_recipe_free(&v->recipe);
     gf_runner_close(&v->runner);
 }
 
 /* ---- which column holds the labels of which task ---- */
 
-static bool open_tasks(evaluation *v, gf_err *e) {
+/* A run folder says how its own data were read; where it does not, a task's labels are in the field
+ * of its name. */
+static bool read_recipe(evaluation *v, const char *model, gf_err *e) {
+    char *path = NULL;
+    gf_err why = {0};
+    if (gf_place_find(model) != GF_PLACE_RUN) return true;
+    if (!(path = gf_io_join(model, "recipe.json", e))) return false;
+    gf_recipe_read(&v->recipe, path, NULL, 0, &why);
+    gf_free(path);
+    return why.code != GF_E_NOMEM || gf_fail(e, why.code, "%s", why.text);
+}
+
+static const gf_recipe_task *recipe_task(const evaluation *v, const char *name) {
+    for (int64_t i = 0; i < v->recipe.n_tasks; i++)
+        if (strcmp(v->recipe.tasks[i].name, name) == 0) return &v->recipe.tasks[i];
+    return NULL;
+}
+
+static bool open_tasks(evaluation *v, const gf_args *a, gf_err *e) {
     const gf_model *m = &v->runner.model;
     if (!(v->labels = gf_alloc_array(m->n_heads, sizeof *v->labels, e)) ||
         !(v->tasks = gf_alloc_array(m->n_heads, sizeof *v->tasks, e)))
         return false;
     for (int64_t h = 0; h < m->n_heads; h++) {
         const gf_head *head = &m->heads[h];
-        v->tasks[h] =
-            (gf_task_field){.task = head->name, .field = head->name, .labels = &v->labels[h]};
+        const gf_recipe_task *t = recipe_task(v, head->name);
+        v->tasks[h] = (gf_task_field){.task = head->name,
+                                      .field = head->name,
+                                      .labels = &v->labels[h],
+                                      .kind = gf_source_label_kind(head->type),
+                                      .separator = a->separator ? a->separator
+                                                   : t          ? t->separator
+                                                                : NULL};
         for (int64_t c = 0; c < head->n_classes; c++)
             if (!gf_labels_add(&v->labels[h], head->classes[c], strlen(head->classes[c]), e))
                 return false;
+        v->labels[h].fixed = true;
     }
     return true;
 }
@@ -90,6 +119,10 @@ static bool has_column(const evaluation *v, const char *name) {
  * it. */
 static bool choose_fields(evaluation *v, const gf_args *a, gf_err *e) {
     if (!(v->columns = gf_rows_columns(v->path, &v->n_columns, e))) return false;
+    for (int64_t h = 0; h < v->runner.model.n_heads; h++) {
+        const gf_recipe_task *t = recipe_task(v, v->tasks[h].task);
+        if (t && has_column(v, t->label)) v->tasks[h].field = t->label;
+    }
     for (int64_t h = 0; gf_rows_has_header(v->path) && h < v->runner.model.n_heads; h++) {
         gf_task_field *t = &v->tasks[h];
         if (has_column(v, t->field)) continue;
@@ -124,13 +157,24 @@ static bool check_labels(const evaluation *v, gf_err *e) {
     return fail_no_labels(v, e);
 }
 
+/* Of a run folder the recipe's, or that of the first task with data of its own, if DATA has it. */
+static const char *text_field(const evaluation *v, const gf_args *a) {
+    if (a->text) return a->text;
+    if (v->recipe.text && has_column(v, v->recipe.text)) return v->recipe.text;
+    for (int64_t i = 0; i < v->recipe.n_tasks; i++)
+        if (v->recipe.tasks[i].text && has_column(v, v->recipe.tasks[i].text))
+            return v->recipe.tasks[i].text;
+    return "text";
+}
+
 static bool read_data(evaluation *v, const gf_args *a, gf_err *e) {
     const gf_runner *r = &v->runner;
     bool any = false;
-    if (!open_tasks(v, e) || !choose_fields(v, a, e)) return false;
+    if (!read_recipe(v, a->words[0], e) || !open_tasks(v, a, e) || !choose_fields(v, a, e))
+        return false;
     for (int64_t h = 0; h < r->model.n_heads; h++) any = any || v->tasks[h].field;
     if (!any) return fail_no_labels(v, e);
-    if (!gf_dataset_add(&v->data, v->path, a->text ? a->text : "text", v->tasks, r->model.n_heads,
+    if (!gf_dataset_add(&v->data, v->path, text_field(v, a), v->tasks, r->model.n_heads,
                         r->model.tokenizer, r->max_length, e))
         return false;
     if (v->data.truncated)
@@ -171,7 +215,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_eval = {
     .name = "eval",
     .summary = "a model's metrics on labelled texts",
-    .options = "--json --text --label --threads --max-length --batch --quiet",
+    .options = "--json --text --label --separator --threads --max-length --batch --quiet",
     .least = 2,
     .most = 2,
     .run = run,
@@ -180,12 +224,13 @@ const gf_command gf_cmd_eval = {
             "Prints per task loss, accuracy, F1, AUC, calibration and what else its type has,\n"
             "then precision, recall, F1 and support per class, and the confusion matrix.\n"
             "MODEL is a model folder with heads, a run folder or a checkpoint; DATA is\n"
-            ".jsonl, .csv, .tsv or .h5. A task's labels are in the field of its name; rows\n"
-            "without one do not count for it.\n"
+            ".jsonl, .csv, .tsv or .h5. A task's labels are in the field of its name, as its\n"
+            "type has them in training; rows without one do not count for it.\n"
             "\n"
             "  --json              the same as JSON\n"
-            "  --text NAME         the field that holds the text (default: text)\n"
+            "  --text NAME         the field that holds the text (default: a run's, or text)\n"
             "  --label TASK=FIELD  the field that holds a task's labels; repeatable\n"
+            "  --separator S       between labels in a string (default: a run's, or |)\n"
             "  --threads N         default: all processors\n"
             "  --max-length N      cut texts at N tokens (default: the model's)\n"
             "  --batch N           at most N texts at once (default: 512)\n"

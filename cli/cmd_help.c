@@ -2,7 +2,7 @@
 
 static bool print_commands(gf_file *out, gf_err *e) {
     bool ok = gf_io_printf(out, e,
-                           "graft: one BERT encoder, many heads, fine-tuned by recipes on a CPU\n\n"
+                           "graft: one BERT encoder, many heads, fine-tuned by recipes on a CPU\n"
                            "usage: graft COMMAND [options] [arguments]\n\n");
     const gf_command *c;
     for (int i = 0; ok && (c = gf_command_at(i)); i++)

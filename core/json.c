@@ -3,6 +3,8 @@
 #include "core/io.h"
 #include "core/mem.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,6 +189,16 @@ cJSON *gf_json_string(cJSON *parent, const char *name, const char *value, gf_err
 
 cJSON *gf_json_number(cJSON *parent, const char *name, double value, gf_err *e) {
     return attach(parent, name, cJSON_CreateNumber(value), e);
+}
+
+/* cJSON prints 15 digits and takes a neighbour of the number for the same; 17 always do. */
+cJSON *gf_json_exact(cJSON *parent, const char *name, double value, gf_err *e) {
+    char text[64];
+    snprintf(text, sizeof text, "%.15g", value);
+    if (!isfinite(value) || strtod(text, NULL) == value)
+        return gf_json_number(parent, name, value, e);
+    snprintf(text, sizeof text, "%.17g", value);
+    return attach(parent, name, cJSON_CreateRaw(text), e);
 }
 
 cJSON *gf_json_bool(cJSON *parent, const char *name, bool value, gf_err *e) {

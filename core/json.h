@@ -41,6 +41,9 @@ cJSON *gf_json_object(cJSON *parent, const char *name, gf_err *e);
 cJSON *gf_json_array(cJSON *parent, const char *name, gf_err *e);
 cJSON *gf_json_string(cJSON *parent, const char *name, const char *value, gf_err *e);
 cJSON *gf_json_number(cJSON *parent, const char *name, double value, gf_err *e);
+/* As gf_json_number(), and what is printed reads back as the same double, where cJSON may lose the
+ * last bits. For texts only: cJSON_IsNumber() can be false of it. */
+cJSON *gf_json_exact(cJSON *parent, const char *name, double value, gf_err *e);
 cJSON *gf_json_bool(cJSON *parent, const char *name, bool value, gf_err *e);
 cJSON *gf_json_null(cJSON *parent, const char *name, gf_err *e);
 

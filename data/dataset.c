@@ -1,10 +1,8 @@
 #include "data/dataset.h"
 
 #include "core/mem.h"
-#include "data/rows.h"
+#include "data/reading.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- a file's rows with their text and label fields ---- */
@@ -39,132 +37,22 @@ static void name_place(const table *t, gf_err *e) {
 
 /* ---- one label ---- */
 
-static const char *const wanted[] = {[GF_LABEL_CLASS] = "labels are strings or null",
-                                     [GF_LABEL_ORDER] = "labels are strings, whole numbers or null",
-                                     [GF_LABEL_SET] = "labels are lists of strings, or null",
-                                     [GF_LABEL_NUMBER] = "labels are numbers or null"};
-
-/* The label of a row for a task, as the classes it names or as a value. */
-typedef struct reading {
-    const gf_task_field *task;
-    const gf_cell *cell;
-    bool present;
-    double value;     /* NUMBER */
-    int64_t next;     /* SET: the next item of a list, or byte of a string */
-    char number[32];  /* ORDER: a number in words, and where that is the name */
-    const char *name; /* the class, [size] */
-    size_t size;
-} reading;
-
-static bool is_accepted(gf_label_kind kind, const gf_cell *c) {
-    if (c->kind == GF_CELL_NUMBER)
-        return kind == GF_LABEL_NUMBER ||
-               (kind == GF_LABEL_ORDER && floor(c->number) == c->number &&
-                fabs(c->number) <= 9007199254740992.0); /* 2^53: beyond, numbers share doubles */
-    return c->kind == GF_CELL_STRING || (c->kind == GF_CELL_LIST && kind == GF_LABEL_SET);
-}
-
-static bool read_value(reading *l, gf_err *e) {
-    const gf_cell *c = l->cell;
-    bool known = c->kind == GF_CELL_STRING ? gf_labels_value(c->text, c->size, &l->value)
-                                           : (l->value = c->number, true);
-    if (!known)
-        return gf_fail(e, GF_E_INVALID, "field \"%s\" holds \"%.*s\", which is no number; %s",
-                       l->task->field, c->size < 60 ? (int)c->size : 60, c->text,
-                       "correct it, or leave it empty");
-    if (isfinite((gf_real)l->value)) return true;
-    return gf_fail(e, GF_E_INVALID, "field \"%s\" is a number too large for float32; scale it",
-                   l->task->field);
-}
-
-/* Checks its form. Without a label, l->present is false. */
-static bool check_label(const table *t, const gf_task_field *tasks, int64_t k, reading *l,
+static bool check_label(const table *t, const gf_task_field *tasks, int64_t k, gf_reading *l,
                         gf_err *e) {
-    const gf_cell *c = &t->cells[k + 1];
-    const gf_task_field *task = &tasks[k];
-    bool ok = true;
-    *l = (reading){.task = task, .cell = c};
-    if (c->kind == GF_CELL_MISSING || c->kind == GF_CELL_NULL) return true;
-    l->present = true;
-    if (!is_accepted(task->kind, c))
-        ok = gf_fail(e, GF_E_INVALID, "field \"%s\" is %s; %s", task->field,
-                     c->kind == GF_CELL_NUMBER && task->kind == GF_LABEL_ORDER ? "no whole number"
-                                                                               : c->text,
-                     wanted[task->kind]);
-    else if (c->kind == GF_CELL_STRING && c->size == 0)
-        ok = gf_fail(e, GF_E_INVALID, "field \"%s\" is empty; write null for a missing label",
-                     task->field);
-    else if (task->kind == GF_LABEL_NUMBER)
-        ok = read_value(l, e);
-    if (!ok) name_place(t, e);
-    return ok;
+    if (gf_reading_start(l, &tasks[k], &t->cells[k + 1], e)) return true;
+    name_place(t, e);
+    return false;
 }
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-static void trim(const char **text, size_t *size) {
-    while (*size > 0 && is_space((*text)[*size - 1])) --*size;
-    for (; *size > 0 && is_space(**text); ++*text) --*size;
-}
-
-/* The part of a string from l->next to the separator, trimmed. */
-static void cut_part(reading *l) {
-    const char *mark = l->task->separator ? l->task->separator : "|";
-    size_t n = strlen(mark), first = (size_t)l->next, end = first;
-    while (end < l->cell->size &&
-           (n == 0 || l->cell->size - end < n || memcmp(l->cell->text + end, mark, n) != 0))
-        end++;
-    l->name = l->cell->text + first;
-    l->size = end - first;
-    /* behind the text there is no part more, but behind a separator at its end there is */
-    l->next = end < l->cell->size ? (int64_t)(end + n) : (int64_t)l->cell->size + 1;
-    trim(&l->name, &l->size);
-}
-
-/* "|" and nothing else. */
-static bool is_empty_set(const reading *l) {
-    const char *mark = l->task->separator ? l->task->separator : "|", *text = l->cell->text;
-    size_t size = l->cell->size;
-    trim(&text, &size);
-    return size == strlen(mark) && memcmp(text, mark, size) == 0;
-}
-
-static int next_of_set(reading *l, gf_err *e) {
-    const gf_cell *c = l->cell;
-    if (c->kind == GF_CELL_LIST) {
-        if (l->next == c->n_items) return 0;
-        l->name = c->items[l->next];
-        l->size = c->sizes[l->next++];
-    } else {
-        if (l->next > (int64_t)c->size || (l->next == 0 && is_empty_set(l))) return 0;
-        cut_part(l);
-    }
-    if (l->size > 0) return 1;
-    gf_fail(e, GF_E_INVALID, "field \"%s\" holds an empty label; remove it", l->task->field);
-    return -1;
-}
-
-/* 1: the next class that the label names is l->name; 0: no more; -1: failure. */
-static int next_class(const table *t, reading *l, gf_err *e) {
-    const gf_cell *c = l->cell;
-    int got = l->present && l->task->kind != GF_LABEL_NUMBER && l->next == 0;
-    if (l->present && l->task->kind == GF_LABEL_SET) {
-        if ((got = next_of_set(l, e)) < 0) name_place(t, e);
-        return got;
-    }
-    l->next = 1;
-    l->name = c->text;
-    l->size = c->size;
-    if (got && c->kind == GF_CELL_NUMBER) {
-        l->size = (size_t)snprintf(l->number, sizeof l->number, "%lld", (long long)c->number);
-        l->name = l->number;
-    }
+static int next_class(const table *t, gf_reading *l, gf_err *e) {
+    int got = gf_reading_next(l, e);
+    if (got < 0) name_place(t, e);
     return got;
 }
 
 /* ---- learning labels ---- */
 
-static bool learn_class(const reading *l, gf_err *e) {
+static bool learn_class(const gf_reading *l, gf_err *e) {
     double value;
     int shown = l->size < 100 ? (int)l->size : 100;
     if (l->task->labels->fixed) return true;
@@ -179,7 +67,7 @@ static bool learn_class(const reading *l, gf_err *e) {
 static bool learn_row(const table *t, const gf_task_field *tasks, int64_t n_tasks, int64_t *seen,
                       gf_err *e) {
     for (int64_t k = 0; k < n_tasks; k++) {
-        reading l;
+        gf_reading l;
         int got;
         if (!check_label(t, tasks, k, &l, e)) return false;
         seen[k] += l.present;
@@ -296,7 +184,7 @@ static bool add_source(gf_dataset *d, const char *path, gf_err *e) {
     return d->source[d->n_sources].path && ++d->n_sources;
 }
 
-static bool fail_unknown(const table *t, const reading *l, gf_err *e) {
+static bool fail_unknown(const table *t, const gf_reading *l, gf_err *e) {
     const gf_task_field *task = l->task;
     size_t shown = l->size < 100 ? l->size : 100;
     char *name = gf_strndup(l->name, shown, e);
@@ -312,7 +200,7 @@ static bool fail_unknown(const table *t, const reading *l, gf_err *e) {
     return false;
 }
 
-static bool take_class(gf_dataset *d, const table *t, const reading *l, int64_t k, gf_err *e) {
+static bool take_class(gf_dataset *d, const table *t, const gf_reading *l, int64_t k, gf_err *e) {
     int32_t class = gf_labels_find(l->task->labels, l->name, l->size);
     if (class < 0) return fail_unknown(t, l, e);
     if (l->task->kind == GF_LABEL_SET)
@@ -324,7 +212,7 @@ static bool take_class(gf_dataset *d, const table *t, const reading *l, int64_t 
 
 static bool read_label(gf_dataset *d, const table *t, const gf_task_field *tasks, int64_t k,
                        gf_err *e) {
-    reading l;
+    gf_reading l;
     int got;
     if (!check_label(t, tasks, k, &l, e)) return false;
     d->label[k][d->rows] = l.present ? 0 : -1;

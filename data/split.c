@@ -150,8 +150,8 @@ bool gf_dataset_split(gf_dataset *whole, double dev_share, double test_share, gf
         gf_dataset_free(whole);
     else {
         gf_dataset_free(train);
-        gf_dataset_free(dev);
-        gf_dataset_free(test);
+        if (dev) gf_dataset_free(dev);
+        if (test) gf_dataset_free(test);
     }
     return ok;
 }

@@ -26,9 +26,9 @@ typedef struct gf_split_counts {
 } gf_split_counts;
 
 /* Moves whole's rows, in their order, and with all that is told of them: whole is freed and zeroed.
- * The others are zeroed before; one whose share is 0 stays so. Shares are 0 to below 1, also
- * together. GF_E_INVALID if a share is positive and gets no row at all; after a failure whole is as
- * it was and the others are zeroed. */
+ * The others are zeroed before; one whose share is 0 stays so, and may be NULL. Shares are 0 to
+ * below 1, also together. GF_E_INVALID if a share is positive and gets no row at all; after a
+ * failure whole is as it was and the others are zeroed. */
 bool gf_dataset_split(gf_dataset *whole, double dev_share, double test_share, gf_dataset *train,
                       gf_dataset *dev, gf_dataset *test, gf_split_counts *counts, gf_err *e);
 

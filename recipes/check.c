@@ -13,8 +13,10 @@ double gf_check_percent(int64_t part, int64_t whole) {
     return whole ? 100 * (double)part / (double)whole : 0;
 }
 
-bool gf_check_place(gf_finding *f, const gf_split *s, int64_t row, gf_err *e) {
-    return gf_finding_place(f, e, "%s:%lld", s->shown, (long long)s->row[row].line);
+bool gf_check_place(const gf_checking *c, gf_finding *f, const gf_split *s, int64_t row,
+                    gf_err *e) {
+    return gf_finding_place(f, e, "%s:%lld", gf_care_shown(c->care, s, row),
+                            (long long)s->row[row].line);
 }
 
 bool gf_check_say_rows(gf_finding *f, const char *what, const gf_split *s, gf_err *e) {
@@ -96,19 +98,19 @@ static bool look(gf_checking *c, const gf_model *m, gf_err *e) {
     c->max_length = c->recipe->max_length < c->positions ? c->recipe->max_length : c->positions;
     return gf_json_string(c->out->json, "recipe", c->recipe->path, e) && gf_check_lengths(c, e) &&
            gf_check_vocabulary(c, e) && gf_check_classes(c, e) && gf_check_equal_texts(c, e) &&
-           gf_check_texts(c, e) && finish(c, e);
+           gf_check_texts(c, e) && gf_check_splits(c, e) && finish(c, e);
 }
 
 /* What training would say of malformed UTF-8: its error, at the first place. */
 static void refuse(gf_check *out, const gf_care *care) {
-    for (int i = 0; i < GF_SPLITS; i++)
+    for (int i = 0; i < GF_PARTS; i++)
         for (int64_t k = 0; k < care->split[i].rows; k++) {
             const gf_care_row *row = &care->split[i].row[k];
             if (row->bad_byte < 0) continue;
             gf_fail(&out->refused, GF_E_INVALID,
                     "%s:%lld: invalid UTF-8 at byte %lld of the file, %lld %s in all; save "
                     "the file as UTF-8, or clean it with --fix",
-                    care->split[i].path, (long long)row->line, (long long)row->bad_byte,
+                    care->file[row->file].path, (long long)row->line, (long long)row->bad_byte,
                     (long long)care->bad_rows, care->bad_rows == 1 ? "row" : "rows");
             return;
         }
@@ -125,7 +127,7 @@ bool gf_check_run(gf_check *out, const gf_recipe *r, const char *fix_command, co
         ok = gf_run_open(&run, r, NULL, log, e) && check_phases(&run, e);
     else if (ok)
         ok = open_base(&base, r, log, e);
-    ok = ok && look(&c, run.recipe ? &run.model : &base, e);
+    ok = ok && gf_care_divide(&care, &c.divided, e) && look(&c, run.recipe ? &run.model : &base, e);
     if (ok && care.bad_rows) refuse(out, &care);
     gf_findings_free(&c.findings);
     gf_model_free(&base);
@@ -152,12 +154,13 @@ static bool report_splits(const gf_care *c, const gf_cleaning *done, gf_text *ou
                  {GF_DROP_SHARED, "text stands in dev or test (of dev: in test)"},
                  {GF_DROP_REPEAT, "repeats of text and labels"},
                  {GF_KEPT, "rows kept"}};
+    int parts = c->split[GF_MLM_TEXTS].named ? GF_PARTS : GF_SPLITS;
     bool ok = gf_text_add(out, e, "%-50s", "rows dropped");
-    for (int s = 0; ok && s < GF_SPLITS; s++) ok = gf_text_add(out, e, " %8s", c->split[s].name);
+    for (int s = 0; ok && s < parts; s++) ok = gf_text_add(out, e, " %8s", c->split[s].name);
     ok = ok && gf_text_add(out, e, "\n");
     for (size_t i = 0; ok && i < sizeof rules / sizeof *rules; i++) {
         ok = gf_text_add(out, e, "  %-48s", rules[i].what);
-        for (int s = 0; ok && s < GF_SPLITS; s++)
+        for (int s = 0; ok && s < parts; s++)
             ok = gf_text_add(out, e, " %8lld", (long long)done->dropped[s][rules[i].why]);
         ok = ok && gf_text_add(out, e, "\n");
     }
@@ -173,16 +176,37 @@ static bool report_mended(const gf_cleaning *d, gf_text *out, gf_err *e) {
                        "control characters, taken out", (long long)d->controls);
 }
 
+/* --set KEY=FOLDER/NAME for a cleaned file; task -1: the recipe's key, else the task's. */
+static bool report_file(const gf_care *c, const gf_care_file *f, int64_t task, const char *folder,
+                        gf_text *out, gf_err *e) {
+    const char *split = c->split[f->split].name;
+    char *name = gf_care_name(c, f, e), *key = NULL;
+    gf_text word = {0};
+    bool ok;
+    if (task >= 0)
+        key = gf_format(e, "tasks.%lld.data.%s", (long long)task, split);
+    else
+        key = f->split == GF_MLM_TEXTS ? gf_strdup("mlm.data", e) : gf_format(e, "data.%s", split);
+    ok = name && key && gf_text_add(&word, e, "%s=%s/%s", key, folder, name) &&
+         gf_text_add(out, e, " --set ") && gf_text_add_shell_word(out, word.data, e);
+    gf_text_free(&word);
+    gf_free(key);
+    gf_free(name);
+    return ok;
+}
+
 static bool report_use(const gf_care *c, const char *folder, gf_text *out, gf_err *e) {
     char *path = gf_io_absolute(folder, e);
     bool ok = path && gf_text_add(out, e, "use the new files with\n ");
-    for (int s = 0; ok && s < GF_SPLITS; s++) {
-        gf_text word = {0};
-        if (!c->split[s].path) continue;
-        ok = gf_text_add(&word, e, "data.%s=%s/%s.jsonl", c->split[s].name, path,
-                         c->split[s].name) &&
-             gf_text_add(out, e, " --set ") && gf_text_add_shell_word(out, word.data, e);
-        gf_text_free(&word);
+    for (int64_t i = 0; ok && i < c->files; i++) {
+        const gf_care_file *f = &c->file[i];
+        bool shared = f->task < 0; /* some task has it as the recipe's */
+        for (int64_t t = 0; ok && t < c->recipe->n_tasks; t++) {
+            if (!gf_care_file_has(c, f, t)) continue;
+            shared |= !c->recipe->tasks[t].train;
+            if (c->recipe->tasks[t].train) ok = report_file(c, f, t, path, out, e);
+        }
+        if (ok && shared) ok = report_file(c, f, -1, path, out, e);
     }
     gf_free(path);
     return ok && gf_text_add(out, e, "\n");

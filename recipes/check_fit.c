@@ -12,7 +12,7 @@
 
 typedef struct lengths {
     int64_t *length; /* [rows] in tokens, special ones included, uncut; then sorted */
-    int64_t rows, tokens, unknown, cut, unlabelled;
+    int64_t rows, tokens, unknown, cut, unlabelled, empty;
 } lengths;
 
 static int ascending(const void *a, const void *b) {
@@ -33,12 +33,13 @@ static bool measure(const gf_checking *c, const gf_split *s, lengths *l, gf_err 
     for (int64_t i = 0; ok && i < s->rows; i++) {
         gf_encoding encoding = {0};
         ids.count = 0;
-        ok = gf_tokenizer_encode(c->tokenizer, gf_care_text(s, i), s->row[i].size, INT32_MAX, &ids,
-                                 &encoding, e);
+        ok = gf_tokenizer_encode(c->tokenizer, gf_care_text(c->care, s, i), s->row[i].size,
+                                 INT32_MAX, &ids, &encoding, e);
         l->length[i] = encoding.pieces + 2;
         l->tokens += l->length[i];
         l->unknown += encoding.unknown;
         l->cut += l->length[i] > c->max_length;
+        l->empty += gf_care_is_blank(gf_care_text(c->care, s, i), s->row[i].size);
     }
     gf_free(ids.id);
     if (ok) qsort(l->length, (size_t)l->rows, sizeof *l->length, ascending);
@@ -47,8 +48,8 @@ static bool measure(const gf_checking *c, const gf_split *s, lengths *l, gf_err 
 
 static bool has_label(const gf_checking *c, const gf_split *s, int64_t row) {
     for (int64_t t = 0; t < c->recipe->n_tasks; t++)
-        if (s->label[t][row] >= 0 || s->label[t][row] == GF_LABEL_OTHER) return true;
-    return false;
+        if (s->label[t][row].class >= 0 || s->label[t][row].class == GF_LABEL_OTHER) return true;
+    return c->recipe->n_tasks == 0 || s == &c->care->split[GF_MLM_TEXTS];
 }
 
 static bool find_unlabelled(gf_checking *c, const gf_split *s, lengths *l, gf_err *e) {
@@ -57,7 +58,7 @@ static bool find_unlabelled(gf_checking *c, const gf_split *s, lengths *l, gf_er
     for (int64_t i = 0; ok && i < s->rows; i++) {
         if (has_label(c, s, i)) continue;
         if (!f) f = gf_findings_add(&c->findings, "unlabelled_rows", false, 0, e);
-        ok = f && gf_check_place(f, s, i, e);
+        ok = f && gf_check_place(c, f, s, i, e);
         l->unlabelled++;
     }
     if (!ok || !f) return ok;
@@ -88,9 +89,9 @@ static bool find_cut(gf_checking *c, const gf_split *s, const lengths *l, gf_err
 static bool print_lengths(gf_checking *c, const gf_split *s, const lengths *l, gf_err *e) {
     gf_text *out = &c->out->text;
     int64_t pieces = l->tokens - 2 * l->rows;
-    return gf_text_add(out, e, "%s: %s\n  %lld rows, %.1f tokens each; 50 %% have up to %lld, ",
-                       s->name, s->path, (long long)l->rows,
-                       l->rows ? (double)l->tokens / (double)l->rows : 0,
+    return gf_check_print_files(c, (int)(s - c->care->split), e) &&
+           gf_text_add(out, e, "  %lld rows, %.1f tokens each; 50 %% have up to %lld, ",
+                       (long long)l->rows, l->rows ? (double)l->tokens / (double)l->rows : 0,
                        (long long)quantile(l, 500)) &&
            gf_text_add(out, e, "95 %% %lld, 99 %% %lld, all %lld\n", (long long)quantile(l, 950),
                        (long long)quantile(l, 990), (long long)quantile(l, 1000)) &&
@@ -99,6 +100,8 @@ static bool print_lengths(gf_checking *c, const gf_split *s, const lengths *l, g
                        gf_check_percent(l->cut, l->rows)) &&
            gf_text_add(out, e, "  [UNK]: %lld of %lld pieces (%.2f %%)\n", (long long)l->unknown,
                        (long long)pieces, gf_check_percent(l->unknown, pieces)) &&
+           (s != &c->care->split[GF_MLM_TEXTS] ||
+            gf_text_add(out, e, "  empty lines: %lld\n", (long long)l->empty)) &&
            (!l->unlabelled ||
             gf_text_add(out, e, "  without any label: %lld rows\n", (long long)l->unlabelled));
 }
@@ -106,9 +109,10 @@ static bool print_lengths(gf_checking *c, const gf_split *s, const lengths *l, g
 static bool lengths_to_json(const gf_checking *c, const gf_split *s, const lengths *l, cJSON *all,
                             gf_err *e) {
     cJSON *j = gf_json_object(all, s->name, e), *q;
-    return j && gf_json_string(j, "path", s->path, e) &&
+    return j && gf_check_files_to_json(c, (int)(s - c->care->split), j, e) &&
            gf_json_number(j, "rows", (double)l->rows, e) &&
            gf_json_number(j, "without_label", (double)l->unlabelled, e) &&
+           gf_json_number(j, "empty", (double)l->empty, e) &&
            gf_json_number(j, "tokens", (double)l->tokens, e) &&
            gf_json_number(j, "unknown_pieces", (double)l->unknown, e) &&
            gf_json_number(j, "max_length", (double)c->max_length, e) &&
@@ -123,10 +127,10 @@ static bool lengths_to_json(const gf_checking *c, const gf_split *s, const lengt
 bool gf_check_lengths(gf_checking *c, gf_err *e) {
     cJSON *all = gf_json_object(c->out->json, "splits", e);
     bool ok = all != NULL;
-    for (int i = 0; ok && i < GF_SPLITS; i++) {
+    for (int i = 0; ok && i < GF_PARTS; i++) {
         const gf_split *s = &c->care->split[i];
         lengths l = {0};
-        if (!s->path) continue;
+        if (!s->named) continue;
         ok = measure(c, s, &l, e) && find_cut(c, s, &l, e) && find_unlabelled(c, s, &l, e) &&
              print_lengths(c, s, &l, e) && lengths_to_json(c, s, &l, all, e);
         gf_free(l.length);
@@ -342,10 +346,11 @@ static bool tell_vocabulary(gf_checking *c, const words *w, gf_err *e) {
 bool gf_check_vocabulary(gf_checking *c, gf_err *e) {
     words w = {0};
     bool ok = true;
-    for (int i = 0; i < GF_SPLITS; i++)
-        for (int64_t k = 0; ok && k < c->care->split[i].rows; k++)
-            ok = count_words(&w, gf_care_text(&c->care->split[i], k), c->care->split[i].row[k].size,
-                             e);
+    for (int i = 0; i < GF_PARTS; i++) {
+        const gf_split *s = &c->care->split[i];
+        for (int64_t k = 0; ok && k < s->rows; k++)
+            ok = count_words(&w, gf_care_text(c->care, s, k), s->row[k].size, e);
+    }
     ok = ok && cut_words(c, &w, e) && tell_vocabulary(c, &w, e);
     gf_free(w.slot);
     gf_text_free(&w.bytes);

@@ -32,46 +32,47 @@ static int excerpt(const char *text, size_t size, const char **from) {
 }
 
 static bool look_at_damage(gf_checking *c, kinds *k, const gf_split *s, int64_t i, gf_err *e) {
-    const char *text = gf_care_text(s, i), *from;
+    const char *text = gf_care_text(c->care, s, i), *shown = gf_care_shown(c->care, s, i), *from;
     gf_damage d = gf_damage_of(text, s->row[i].size);
     gf_finding *f;
     bool ok = true;
     if (s->row[i].bad_byte >= 0)
         ok = (f = count_row(c, &k->invalid, "invalid_utf8", true, s, e)) &&
-             gf_finding_place(f, e, "%s:%lld (byte %lld)", s->shown, (long long)s->row[i].line,
+             gf_finding_place(f, e, "%s:%lld (byte %lld)", shown, (long long)s->row[i].line,
                               (long long)s->row[i].bad_byte);
     if (ok && d.doubled) {
         int n = excerpt(text, s->row[i].size, &from);
         ok = (f = count_row(c, &k->doubled, "double_encoded", true, s, e)) &&
-             (s->row[i].bad_byte < 0 ? gf_finding_place(f, e, "%s:%lld (\"%.*s\")", s->shown,
+             (s->row[i].bad_byte < 0 ? gf_finding_place(f, e, "%s:%lld (\"%.*s\")", shown,
                                                         (long long)s->row[i].line, n, from)
-                                     : gf_check_place(f, s, i, e));
+                                     : gf_check_place(c, f, s, i, e));
     }
     if (ok && d.controls)
         ok = (f = count_row(c, &k->controls, "control_characters", false, s, e)) &&
-             gf_check_place(f, s, i, e);
+             gf_check_place(c, f, s, i, e);
     if (ok && d.lost)
         ok = (f = count_row(c, &k->lost, "replacement_characters", false, s, e)) &&
-             gf_check_place(f, s, i, e);
+             gf_check_place(c, f, s, i, e);
     if (ok && d.markup)
-        ok = (f = count_row(c, &k->markup, "html", false, s, e)) && gf_check_place(f, s, i, e);
+        ok = (f = count_row(c, &k->markup, "html", false, s, e)) && gf_check_place(c, f, s, i, e);
     return ok;
 }
 
 static bool look_at_emptiness(gf_checking *c, kinds *k, const gf_split *s, int64_t i, gf_ids *ids,
                               gf_err *e) {
-    const char *text = gf_care_text(s, i);
+    const char *text = gf_care_text(c->care, s, i);
     gf_encoding encoding = {0};
     gf_finding *f;
     if (gf_care_is_blank(text, s->row[i].size))
-        return (f = count_row(c, &k->blank, "empty_texts", true, s, e)) &&
-               gf_check_place(f, s, i, e);
+        return (f = count_row(c, &k->blank, "empty_texts", s != &c->care->split[GF_MLM_TEXTS], s,
+                              e)) &&
+               gf_check_place(c, f, s, i, e);
     ids->count = 0;
     if (!gf_tokenizer_encode(c->tokenizer, text, s->row[i].size, 3, ids, &encoding, e))
         return false;
     return encoding.pieces >= 2 ||
            ((f = count_row(c, &k->short_text, "one_piece_texts", false, s, e)) &&
-            gf_check_place(f, s, i, e));
+            gf_check_place(c, f, s, i, e));
 }
 
 static bool tell(gf_checking *c, gf_finding *f, const gf_split *s, const char *what,
@@ -105,7 +106,7 @@ static bool look_at_split(gf_checking *c, const gf_split *s, gf_err *e) {
 
 bool gf_check_texts(gf_checking *c, gf_err *e) {
     bool ok = true;
-    for (int i = 0; ok && i < GF_SPLITS; i++) ok = look_at_split(c, &c->care->split[i], e);
+    for (int i = 0; ok && i < GF_PARTS; i++) ok = look_at_split(c, &c->care->split[i], e);
     return ok;
 }
 
@@ -116,10 +117,11 @@ typedef struct equals {
     int64_t *last; /* [n_tasks] the key of a group that last had a label of the task, -1: none */
 } equals;
 
-static bool place_pair(gf_finding *f, const gf_split *s, int64_t a, const gf_split *t, int64_t b,
-                       gf_err *e) {
-    return gf_finding_place(f, e, "%s:%lld = %s:%lld", s->shown, (long long)s->row[a].line,
-                            t->shown, (long long)t->row[b].line);
+static bool place_pair(const gf_checking *c, gf_finding *f, const gf_split *s, int64_t a,
+                       const gf_split *t, int64_t b, gf_err *e) {
+    return gf_finding_place(f, e, "%s:%lld = %s:%lld", gf_care_shown(c->care, s, a),
+                            (long long)s->row[a].line, gf_care_shown(c->care, t, b),
+                            (long long)t->row[b].line);
 }
 
 /* The latest key before keys[i], of its split, with another label; -1 if there is none. With
@@ -130,8 +132,8 @@ static int64_t find_rival(const gf_checking *c, equals *q, const gf_care_key *ke
     int64_t rival = -1, row = keys[i].row;
     for (int64_t t = 0; t < c->recipe->n_tasks; t++) {
         int64_t other = q->last[t] < 0 ? -1 : keys[q->last[t]].row;
-        if (s->label[t][row] < 0 || !gf_care_task_can_conflict(c->care, t)) continue;
-        if (other >= 0 && s->label[t][other] != s->label[t][row] && q->last[t] > rival &&
+        if (s->label[t][row].class < 0 || !gf_care_task_can_conflict(c->care, t)) continue;
+        if (other >= 0 && s->label[t][other].same != s->label[t][row].same && q->last[t] > rival &&
             (!folded || s->row[other].hash != s->row[row].hash))
             rival = q->last[t];
         q->last[t] = i;
@@ -153,11 +155,11 @@ static bool look_within(gf_checking *c, equals *q, const gf_care_key *keys, int6
             ok = (f = count_row(c, &q->conflict[folded][split],
                                 folded ? "conflicting_labels_folded" : "conflicting_labels", true,
                                 s, e)) &&
-                 place_pair(f, s, keys[rival].row, s, keys[i].row, e);
+                 place_pair(c, f, s, keys[rival].row, s, keys[i].row, e);
         rival = folded ? -1 : gf_care_find_repeat(c->care, keys, 0, i);
         if (ok && rival >= 0)
             ok = (f = count_row(c, &q->repeat[split], "repeated_rows", false, s, e)) &&
-                 place_pair(f, s, keys[rival].row, s, keys[i].row, e);
+                 place_pair(c, f, s, keys[rival].row, s, keys[i].row, e);
     }
     return ok;
 }
@@ -169,7 +171,7 @@ static bool look_across(gf_checking *c, equals *q, const gf_care_key *a, const g
     gf_finding **found = &q->shared[folded][a->split][b->split], *f;
     for (int64_t i = 0; i < n_b; i++) {
         f = count_row(c, found, folded ? "shared_texts_folded" : "shared_texts", !folded, t, e);
-        if (!f || !place_pair(f, t, b[i].row, s, a->row, e)) return false;
+        if (!f || !place_pair(c, f, t, b[i].row, s, a->row, e)) return false;
     }
     return true;
 }

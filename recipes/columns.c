@@ -3,14 +3,24 @@
 #include "core/io.h"
 #include "core/json.h"
 #include "core/mem.h"
+#include "data/labels.h"
 #include "data/lines.h"
 #include "data/rows.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { KEY_ROWS = 1000, MOST_COLUMNS = 256 };
+enum {
+    KEY_ROWS = 1000,
+    MOST_COLUMNS = 256,
+    LONGEST_SET = 200,
+    MOST_GRADES = 12,
+    LARGEST_VALUE = 20
+};
+
+const char *const gf_column_separators[GF_SEPARATORS] = {"|", ";", ","};
 
 /* ---- names ---- */
 
@@ -68,25 +78,76 @@ static uint64_t hash_string(const char *text, size_t size) { /* FNV-1a, 64 bits 
     return h;
 }
 
-static bool is_number(const char *text, size_t size) {
-    char copy[64], *end;
-    if (size == 0 || size >= sizeof copy || !strchr("+-.0123456789", text[0])) return false;
-    memcpy(copy, text, size);
-    copy[size] = 0;
-    strtod(copy, &end);
-    return *end == 0 && end == copy + size;
+static bool add_part(gf_column_parts *p, const char *text, size_t size, gf_err *e) {
+    double value;
+    for (; size > 0 && (unsigned char)text[size - 1] <= ' ';) size--;
+    for (; size > 0 && (unsigned char)*text <= ' '; text++) size--;
+    p->empty += size == 0;
+    p->numeric += gf_labels_value(text, size, &value);
+    if (!gf_grow(&p->hash, p->count, &p->capacity, sizeof *p->hash, e)) return false;
+    p->hash[p->count++] = hash_string(text, size);
+    return true;
+}
+
+static bool add_parts(gf_column_parts *p, char separator, const char *text, size_t size,
+                      gf_err *e) {
+    bool ok = true;
+    if (size == 1 && *text == separator) { /* the empty set */
+        p->alone++;
+        return true;
+    }
+    p->rows += memchr(text, separator, size) != NULL;
+    for (size_t from = 0, to; ok && from <= size; from = to + 1) {
+        for (to = from; to < size && text[to] != separator;) to++;
+        ok = add_part(p, text + from, to - from, e);
+    }
+    return ok;
+}
+
+static bool add_hash(gf_column *c, uint64_t hash, gf_err *e) {
+    if (!gf_grow(&c->hash, c->hashes, &c->capacity, sizeof *c->hash, e)) return false;
+    c->hash[c->hashes++] = hash;
+    return true;
+}
+
+static void see_number(gf_column *c, double x) {
+    bool first = c->numbers + c->numeric == 0;
+    c->least = first || x < c->least ? x : c->least;
+    c->most = first || x > c->most ? x : c->most;
+    c->fractions += floor(x) != x;
 }
 
 static bool add_string(gf_column *c, const char *text, size_t size, gf_err *e) {
     size_t chars = 0;
-    if (!gf_grow(&c->hash, c->strings, &c->capacity, sizeof *c->hash, e)) return false;
-    c->hash[c->strings++] = hash_string(text, size);
+    double value;
+    bool ok = add_hash(c, hash_string(text, size), e);
     for (size_t i = 0; i < size; i++) chars += ((unsigned char)text[i] & 0xC0) != 0x80;
     c->chars += (double)chars;
     c->spaced += memchr(text, ' ', size) != NULL;
-    c->numeric += is_number(text, size);
-    c->whole += strspn(text, "0123456789") >= size;
-    return true;
+    if (gf_labels_value(text, size, &value)) {
+        see_number(c, value);
+        c->numeric++;
+    }
+    c->has_long |= size > LONGEST_SET;
+    for (int i = 0; ok && !c->has_long && i < GF_SEPARATORS; i++)
+        ok = add_parts(&c->parts[i], gf_column_separators[i][0], text, size, e);
+    c->strings++;
+    return ok;
+}
+
+static bool add_number(gf_column *c, double x, gf_err *e) {
+    see_number(c, x);
+    c->numbers++;
+    return add_hash(c, hash_string((const char *)&x, sizeof x), e);
+}
+
+static bool add_list(gf_column *c, const gf_cell *cell, gf_err *e) {
+    bool ok = true;
+    c->lists++;
+    c->items.rows++;
+    for (int64_t i = 0; ok && i < cell->n_items; i++)
+        ok = add_part(&c->items, cell->items[i], cell->sizes[i], e);
+    return ok;
 }
 
 /* typed: the format tells an absent cell from an empty one. */
@@ -97,7 +158,9 @@ static bool add_row(gf_columns *c, const gf_cell *cells, bool typed, gf_err *e) 
         const gf_cell *cell = &cells[i + 1];
         gf_column *column = &c->list[i];
         if (cell->kind == GF_CELL_NUMBER)
-            column->numbers++;
+            ok = add_number(column, cell->number, e);
+        else if (cell->kind == GF_CELL_LIST)
+            ok = add_list(column, cell, e);
         else if (cell->kind == GF_CELL_OTHER)
             column->others++;
         else if (cell->kind == GF_CELL_STRING && cell->size > 0)
@@ -123,34 +186,90 @@ static bool is_named_id(const char *name) {
                       strcmp(name + n - 2, "ID") == 0));
 }
 
+bool gf_column_is_graded(const gf_column *c) {
+    int64_t n = c->strings + c->numbers;
+    return n > 0 && c->numeric == c->strings && c->fractions == 0 && c->distinct >= 2 &&
+           c->distinct <= MOST_GRADES && n >= 5 * c->distinct;
+}
+
 /* Two numbers in a file without types are classes. Whole ones, another in each row, number rows. */
 static gf_column_role role_of_numbers(const gf_column *c) {
+    int64_t n = c->strings + c->numbers;
+    double span = c->most - c->least;
     if (is_named_id(c->name)) return GF_COLUMN_IDS;
-    if (c->numbers > 0) return GF_COLUMN_NUMBER;
-    if (c->distinct == c->strings && c->whole == c->strings && c->strings > 2) return GF_COLUMN_IDS;
-    return c->distinct == 2 ? GF_COLUMN_LABEL : GF_COLUMN_NUMBER;
+    if (c->distinct == 1 && n > 1) return GF_COLUMN_CONSTANT;
+    if (c->distinct == n && c->fractions == 0 && n > 2) return GF_COLUMN_IDS;
+    if (c->distinct == 2 && c->numbers == 0) return GF_COLUMN_LABEL;
+    if (gf_column_is_graded(c) && span < 2 * (double)c->distinct && c->least >= -10 &&
+        c->least <= 1)
+        return GF_COLUMN_GRADES;
+    if (c->fractions > 0 && c->distinct > MOST_GRADES && c->least >= -LARGEST_VALUE &&
+        c->most <= LARGEST_VALUE)
+        return GF_COLUMN_VALUES;
+    return GF_COLUMN_NUMBER;
+}
+
+static gf_column_role role_of_strings(const gf_column *c) {
+    if (c->distinct == 1) return GF_COLUMN_CONSTANT;
+    if (c->distinct == c->strings) return GF_COLUMN_IDS;
+    if (c->distinct > GF_MOST_CLASSES) return GF_COLUMN_TOO_MANY;
+    return c->distinct * 2 <= c->strings ? GF_COLUMN_LABEL : GF_COLUMN_OTHER;
+}
+
+/* Few parts that come again and again. */
+static bool are_labels(const gf_column_parts *p) {
+    return p->empty == 0 && p->distinct >= 2 && p->distinct <= GF_MOST_CLASSES &&
+           p->count >= 3 * p->distinct;
+}
+
+/* Strings with a common separator: sets where parts combine freely, so that there are fewer of them
+ * than strings, or where the separator stands alone; else it may be a part of the classes' names. */
+static gf_column_role role_of_parts(gf_column *c, gf_column_role otherwise) {
+    for (int i = 0; !c->has_long && i < GF_SEPARATORS; i++) {
+        const gf_column_parts *p = &c->parts[i];
+        if (p->rows * 10 < c->strings || !are_labels(p) || p->numeric == p->count) continue;
+        c->separator = gf_column_separators[i];
+        if (p->distinct < c->distinct || p->alone) return GF_COLUMN_SETS;
+        return otherwise;
+    }
+    return otherwise;
+}
+
+static int64_t count_distinct(uint64_t *hash, int64_t n) {
+    int64_t distinct = 0;
+    if (n > 0) qsort(hash, (size_t)n, sizeof *hash, by_value);
+    for (int64_t i = 0; i < n; i++) distinct += i == 0 || hash[i] != hash[i - 1];
+    return distinct;
+}
+
+static void drop_hashes(gf_column *c) {
+    gf_free(c->hash);
+    gf_free(c->items.hash);
+    c->hash = c->items.hash = NULL;
+    for (int i = 0; i < GF_SEPARATORS; i++) {
+        gf_free(c->parts[i].hash);
+        c->parts[i].hash = NULL;
+    }
 }
 
 static void finish(gf_column *c) {
-    if (c->strings) qsort(c->hash, (size_t)c->strings, sizeof *c->hash, by_value);
-    for (int64_t i = 0; i < c->strings; i++) c->distinct += i == 0 || c->hash[i] != c->hash[i - 1];
+    c->distinct = count_distinct(c->hash, c->hashes);
+    c->items.distinct = count_distinct(c->items.hash, c->items.count);
+    for (int i = 0; i < GF_SEPARATORS; i++)
+        c->parts[i].distinct = count_distinct(c->parts[i].hash, c->parts[i].count);
     c->mean_chars = c->strings ? c->chars / (double)c->strings : 0;
-    gf_free(c->hash);
-    c->hash = NULL;
-    if (c->others || c->strings + c->numbers == 0)
-        c->role = GF_COLUMN_OTHER;
+    drop_hashes(c);
+    c->role = GF_COLUMN_OTHER;
+    if (c->others || c->strings + c->numbers + c->lists == 0) return;
+    if (c->lists)
+        c->role = c->strings + c->numbers               ? GF_COLUMN_OTHER
+                  : are_labels(&c->items)               ? GF_COLUMN_SETS
+                  : c->items.distinct > GF_MOST_CLASSES ? GF_COLUMN_TOO_MANY
+                                                        : GF_COLUMN_OTHER;
     else if (c->numeric == c->strings)
         c->role = role_of_numbers(c);
-    else if (c->numbers)
-        c->role = GF_COLUMN_OTHER;
-    else if (c->distinct == 1)
-        c->role = GF_COLUMN_CONSTANT;
-    else if (c->distinct == c->strings)
-        c->role = GF_COLUMN_IDS;
-    else if (c->distinct > GF_MOST_CLASSES)
-        c->role = GF_COLUMN_TOO_MANY;
-    else
-        c->role = c->distinct * 2 <= c->strings ? GF_COLUMN_LABEL : GF_COLUMN_OTHER;
+    else if (c->numbers == 0)
+        c->role = role_of_parts(c, role_of_strings(c));
 }
 
 bool gf_columns_read(gf_columns *c, const char *path, gf_err *e) {
@@ -180,7 +299,7 @@ bool gf_columns_read(gf_columns *c, const char *path, gf_err *e) {
 void gf_columns_free(gf_columns *c) {
     for (int64_t i = 0; i < c->count; i++) {
         gf_free(c->list[i].name);
-        gf_free(c->list[i].hash);
+        drop_hashes(&c->list[i]);
     }
     gf_free(c->list);
     *c = (gf_columns){0};

@@ -314,14 +314,14 @@ static bool write_number(cJSON *parent, const char *key, const gf_field *f, cons
     memcpy(&whole, from, sizeof whole);
     if (f->kind == GF_FIELD_COUNT) value = (double)whole;
     if (f->nullable && (value == f->null || isnan(value))) return gf_json_null(parent, key, e);
-    return gf_json_number(parent, key, value, e);
+    return gf_json_exact(parent, key, value, e);
 }
 
 static bool write_pair(cJSON *parent, const char *key, const void *from, gf_err *e) {
     cJSON *list = gf_json_array(parent, key, e);
     double pair[2];
     memcpy(pair, from, sizeof pair);
-    return list && gf_json_number(list, NULL, pair[0], e) && gf_json_number(list, NULL, pair[1], e);
+    return list && gf_json_exact(list, NULL, pair[0], e) && gf_json_exact(list, NULL, pair[1], e);
 }
 
 static bool write_int(cJSON *parent, const char *key, const gf_field *f, const void *from,

@@ -2,12 +2,13 @@
 
 #include "checkpoints/safetensors.h"
 #include "core/mem.h"
+#include "core/sha256.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char tensor_name[] = "embeddings";
+static const char tensor_name[] = "embeddings", digest_name[] = "sha256";
 
 static int64_t sample_rows(const gf_dataset *dev) {
     return dev->rows < GF_FORGETTING_ROWS ? dev->rows : GF_FORGETTING_ROWS;
@@ -54,12 +55,29 @@ static char *file_of(const gf_forgetting *f, int64_t phase, gf_err *e) {
     return gf_io_join(f->folder, name, e);
 }
 
+static void digest_of(const gf_real *x, int64_t count, char hex[GF_SHA256_HEX]) {
+    gf_sha256_of(x, (size_t)count * sizeof *x, hex);
+}
+
 static bool write_now(const gf_forgetting *f, const char *path, gf_err *e) {
     gf_named_tensor t = {tensor_name, gf_shape2(f->rows, f->width), f->now};
-    char *folder = gf_io_join(f->folder, "forgetting", e);
-    bool ok = folder && gf_io_make_folder(folder, e) && gf_safetensors_write(path, &t, 1, e);
+    char *folder = gf_io_join(f->folder, "forgetting", e), hex[GF_SHA256_HEX];
+    cJSON *metadata = gf_json_object(NULL, NULL, e);
+    bool ok = folder && metadata;
+    digest_of(f->now, f->rows * f->width, hex);
+    ok = ok && gf_json_string(metadata, digest_name, hex, e) && gf_io_make_folder(folder, e) &&
+         gf_safetensors_write_as(path, &t, 1, GF_DTYPE_F32, metadata, e);
+    cJSON_Delete(metadata);
     gf_free(folder);
     return ok;
+}
+
+static bool has_digest(const gf_safetensors *s, const gf_real *x, int64_t count) {
+    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(s->header, "__metadata__");
+    const cJSON *digest = cJSON_GetObjectItemCaseSensitive(metadata, digest_name);
+    char hex[GF_SHA256_HEX];
+    digest_of(x, count, hex);
+    return cJSON_IsString(digest) && strcmp(digest->valuestring, hex) == 0;
 }
 
 /* NULL with *e set when the file is not there, or not what was written. */
@@ -71,7 +89,7 @@ static gf_real *read_file(const gf_forgetting_place *p, const char *path, gf_err
     if (gf_safetensors_open(&s, path, e) && (t = gf_safetensors_find(&s, tensor_name)) &&
         gf_tensor_shape(t, &shape, path, e) && gf_shape_equal(&shape, &wanted) &&
         (x = gf_alloc_array(gf_shape_count(&wanted), sizeof *x, e)) &&
-        !gf_tensor_to_real(t, x, path, e)) {
+        !(gf_tensor_to_real(t, x, path, e) && has_digest(&s, x, gf_shape_count(&wanted)))) {
         gf_free(x);
         x = NULL;
     }
@@ -80,7 +98,8 @@ static gf_real *read_file(const gf_forgetting_place *p, const char *path, gf_err
     return x;
 }
 
-/* What stood at the beginning, from its file or measured now. */
+/* What stood at the beginning: measured now, whatever an earlier course of the run has left there,
+ * or from its file. */
 static bool recall(gf_forgetting *f, int64_t phase, bool measurable, const gf_forgetting_place *p,
                    gf_real **out, gf_err *e) {
     char *path = file_of(f, phase, e);
@@ -88,7 +107,7 @@ static bool recall(gf_forgetting *f, int64_t phase, bool measurable, const gf_fo
     bool ok = path != NULL;
     gf_free(*out);
     *out = NULL;
-    if (ok && measurable && !gf_io_exists(path)) ok = ensure_now(f, p, e) && write_now(f, path, e);
+    if (ok && measurable) ok = ensure_now(f, p, e) && write_now(f, path, e);
     if (ok && !(*out = read_file(p, path, &lost)))
         gf_log_say(p->log, GF_LOG_WARNING,
                    "%s; what this phase does to the embeddings will not be told", lost.text);

@@ -9,7 +9,8 @@
  *     gf_forgetting_free(&f);
  *
  * What the texts were before lies in the run folder, so that an interrupted run measures the same,
- * wherever it goes on from: forgetting/phase-N.safetensors, and forgetting/base.safetensors. */
+ * wherever it goes on from: forgetting/phase-N.safetensors, and forgetting/base.safetensors. Each
+ * is stamped with the digest of its values; one that is missing or has another is a warning. */
 #ifndef GF_RECIPES_FORGETTING_H
 #define GF_RECIPES_FORGETTING_H
 
@@ -40,7 +41,7 @@ typedef struct gf_cosines {
     double phase, run; /* mean over the sample; NaN where what was before is lost */
 } gf_cosines;
 
-/* `fresh`: the phase has made no update yet, so its beginning can be measured if it was not.
+/* `fresh`: the phase has made no update yet, so its beginning is measured.
  * `first`: no earlier phase moved the encoder. Files that are missing otherwise are a warning. */
 bool gf_forgetting_begin(gf_forgetting *f, int64_t phase, bool fresh, bool first,
                          const gf_forgetting_place *p, gf_err *e);

@@ -67,12 +67,16 @@ bool gf_history_moved(const gf_history *h) {
     return false;
 }
 
+static bool add_exact(cJSON *j, const char *name, double v, gf_err *e) {
+    return (isfinite(v) ? gf_json_exact(j, name, v, e) : gf_json_null(j, name, e)) != NULL;
+}
+
 bool gf_history_add(const gf_history *h, const gf_recipe *r, cJSON *state, gf_err *e) {
     cJSON *j = gf_json_object(state, "history", e), *tasks, *task, *phases = NULL;
     bool ok = j && (tasks = gf_json_object(j, "tasks", e));
     for (int64_t t = 0; ok && t < h->n_tasks; t++)
         ok = (task = gf_json_object(tasks, r->tasks[t].name, e)) &&
-             add_number(task, "start", h->start[t], e) && add_number(task, "last", h->last[t], e);
+             add_exact(task, "start", h->start[t], e) && add_exact(task, "last", h->last[t], e);
     if (!ok) return false;
     if ((phases = cJSON_Duplicate(h->phases, true)) && cJSON_AddItemToObject(j, "phases", phases))
         return true;

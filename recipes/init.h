@@ -9,8 +9,13 @@
  * It finds the text and label columns (recipes/columns.h), the classes, listed up to 50; the
  * max_length that 95 % of the texts keep to, as a multiple of 8; dev and test files beside the
  * data, called like it with "dev", "valid", "validation", "val" or "test" in place of "train", or
- * just that, with the same ending. Where there is no dev, the recipe splits the data. Classes of
- * which one has over ten times the rows of another are weighed. What was found goes to the log. */
+ * just that, with the same ending. Where there is no dev, the recipe splits the data, if there are
+ * rows enough. Classes of which one has over ten times the rows of another are weighed.
+ *
+ * A column of strings that repeat becomes a classification; lists, and strings of parts with a
+ * common separator, multi_label; few whole numbers beside each other, ordinal; many small numbers
+ * with fractions, a regression. What is doubtful stands in a comment of the recipe. A column that
+ * training would refuse is left out. What was found goes to the log. */
 #ifndef GF_RECIPES_INIT_H
 #define GF_RECIPES_INIT_H
 

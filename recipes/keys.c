@@ -16,13 +16,13 @@ static const gf_recipe_rule blank_rule = {.weight_decay = NAN, .layer_decay = 1}
 static const gf_recipe_weight blank_weight = {0};
 /* The schedule's defaults are those of gf_schedule_make(), but for a patience that fits runs of a
  * few epochs. */
-static const gf_recipe_phase blank_phase = {.epochs = 1,
-                                            .schedule = {.power = 1,
-                                                         .factor = 0.1,
-                                                         .patience = 2,
-                                                         .peak = 0.3,
-                                                         .start_divisor = 25,
-                                                         .final_divisor = 1e4}};
+const gf_recipe_phase gf_recipe_phase_defaults = {.epochs = 1,
+                                                  .schedule = {.power = 1,
+                                                               .factor = 0.1,
+                                                               .patience = 2,
+                                                               .peak = 0.3,
+                                                               .start_divisor = 25,
+                                                               .final_divisor = 1e4}};
 
 #define AT(type, member) .at = offsetof(type, member)
 #define IN(from, to)     .low = (from), .high = (to)
@@ -326,6 +326,11 @@ static const gf_field balance_fields[] = {{.key = "method",
                                            AT(gf_recipe, balance.alpha),
                                            IN(0, MOST),
                                            .range = "0 or more"},
+                                          {.key = "decay",
+                                           .kind = GF_FIELD_NUMBER,
+                                           AT(gf_recipe, balance.decay),
+                                           IN(0, MOST),
+                                           .range = "0 or more"},
                                           {0}};
 
 static const gf_field surgery_fields[] = {
@@ -451,7 +456,7 @@ const gf_field gf_recipe_keys[] = {
     {.key = "optimizer", .kind = GF_FIELD_SECTION, .fields = optimizer_fields},
     {.key = "phases",
      .kind = GF_FIELD_LIST,
-     MANY(gf_recipe, phases, n_phases, gf_recipe_phase, phase_fields, blank_phase),
+     MANY(gf_recipe, phases, n_phases, gf_recipe_phase, phase_fields, gf_recipe_phase_defaults),
      IN(1, 1000),
      .range = "1 to 1000",
      .required = "a list of what trains when, e.g. [{\"trainable\": {\"*\": {\"lr\": 2e-5}}}]"},

@@ -8,5 +8,6 @@
 
 extern const gf_field gf_recipe_keys[];
 extern const gf_recipe gf_recipe_defaults;
+extern const gf_recipe_phase gf_recipe_phase_defaults;
 
 #endif

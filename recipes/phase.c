@@ -116,8 +116,22 @@ bool gf_phase_open(gf_phase *p, gf_run *r, int64_t stage, gf_err *e) {
     return reserve(p, r, e);
 }
 
+/* What was open when the last update was made: a run that was not interrupted opens a stage before
+ * its first update and no sooner, and a checkpoint tells of it. */
+static int64_t stage_left(const gf_phase *p, const gf_progress *at) {
+    gf_progress last = *at;
+    if (last.phase_update > 0) last.phase_update--;
+    if (last.update == 0 && last.epoch > 0) last.epoch--;
+    return gf_phase_stage_at(p, &last);
+}
+
+bool gf_phase_is_over(const gf_phase *p, const gf_progress *at) {
+    return at->epoch >= p->recipe->epochs || at->phase_over;
+}
+
 bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, const gf_progress *at, gf_err *e) {
-    return gf_phase_assign(p, r, index, e) && gf_phase_open(p, r, gf_phase_stage_at(p, at), e);
+    if (!gf_phase_assign(p, r, index, e)) return false;
+    return gf_phase_is_over(p, at) || gf_phase_open(p, r, stage_left(p, at), e);
 }
 
 bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e) {

@@ -35,8 +35,11 @@ typedef struct gf_phase {
 /* Decides what trains in the last stage and counts updates, without reserving memory: for plans.
  * Frees an earlier phase. */
 bool gf_phase_assign(gf_phase *p, gf_run *r, int64_t index, gf_err *e);
-/* Opens the stage that belongs to *at, and reserves gradients and moments. */
+/* Opens the stage in which *at was reached, and reserves gradients, moments, averages and anchors;
+ * of a phase that is over nothing any more. */
 bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, const gf_progress *at, gf_err *e);
+/* By its epochs, by patience, or as nothing trains. */
+bool gf_phase_is_over(const gf_phase *p, const gf_progress *at);
 /* The stage of gradual unfreezing that the next update belongs to; 0 without it. */
 int64_t gf_phase_stage_at(const gf_phase *p, const gf_progress *at);
 /* Goes on to another stage; features go when the encoder begins to train. */

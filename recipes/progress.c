@@ -30,10 +30,10 @@ bool gf_progress_add(const gf_progress *p, cJSON *j, gf_err *e) {
             return false;
     return gf_json_bool(j, "phase_over", p->phase_over, e) &&
            gf_json_bool(j, "has_best", p->has_best, e) &&
-           gf_json_number(j, "best_value", p->best_value, e) &&
+           gf_json_exact(j, "best_value", p->best_value, e) &&
            gf_json_bool(j, "plateau_has_best", p->plateau.has_best, e) &&
-           gf_json_number(j, "plateau_best", p->plateau.best, e) &&
-           gf_json_number(j, "plateau_factor", p->plateau.factor, e);
+           gf_json_exact(j, "plateau_best", p->plateau.best, e) &&
+           gf_json_exact(j, "plateau_factor", p->plateau.factor, e);
 }
 
 static const cJSON *find(const cJSON *j, const char *key, const char *where, gf_err *e) {

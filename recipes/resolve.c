@@ -5,6 +5,7 @@
 #include "core/text.h"
 #include "optim/pattern.h"
 #include "recipes/suggest.h"
+#include "recipes/unused.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -98,6 +99,9 @@ static bool check_class_weights(const gf_recipe *r, int64_t i, gf_err *e) {
 
 static bool check_own_data(const gf_recipe *r, int64_t i, gf_err *e) {
     const gf_recipe_task *t = &r->tasks[i];
+    if (strcmp(t->label, t->text ? t->text : r->text) == 0)
+        return fail_task(r, i, "label",
+                         "is the field that holds the text; name the one with the labels", e);
     if (t->train || (!t->dev && !t->test && !t->text)) return true;
     return fail_task(r, i, "data.train", "is missing; a task with data of its own trains on it", e);
 }
@@ -166,6 +170,10 @@ static bool fail_phase(const gf_recipe *r, int64_t i, const char *key, const cha
     return gf_fail(e, GF_E_INVALID, "%s: phases[%lld].%s %s", r->path, (long long)i, key, what);
 }
 
+static bool begins(const char *name, const char *with) {
+    return strncmp(name, with, strlen(with)) == 0;
+}
+
 static bool check_unfreeze(const gf_recipe *r, int64_t i, gf_err *e) {
     gf_recipe_phase *p = &r->phases[i];
     if (p->unfreeze_layers == 0 && (p->unfreeze_epochs || p->unfreeze_steps))
@@ -176,8 +184,36 @@ static bool check_unfreeze(const gf_recipe *r, int64_t i, gf_err *e) {
         return fail_phase(r, i, "unfreeze.every_steps",
                           "cannot be combined with every_epochs; leave one of them out", e);
     if (!p->unfreeze_epochs && !p->unfreeze_steps) p->unfreeze_epochs = 1;
-    if (p->n_rules > 0) return true;
-    return fail_phase(r, i, "unfreeze", "has nothing to unfreeze when \"trainable\" is {}", e);
+    for (int64_t k = 0; k < p->n_rules; k++)
+        if (!begins(p->rules[k].pattern, "heads.")) return true;
+    return fail_phase(
+        r, i, "unfreeze",
+        "has nothing to unfreeze when \"trainable\" names no part of the encoder; add "
+        "a pattern such as \"*\"",
+        e);
+}
+
+static bool check_rules(const gf_recipe *r, int64_t i, gf_err *e) {
+    const gf_recipe_phase *p = &r->phases[i];
+    bool mlm = p->objective == GF_OBJECTIVE_MLM;
+    for (int64_t k = 0; k < p->n_rules; k++) {
+        if (mlm && begins(p->rules[k].pattern, "heads."))
+            return fail_phase(r, i, "trainable",
+                              "names heads, which get no gradient in an mlm phase; leave them out",
+                              e);
+        if (!mlm && begins(p->rules[k].pattern, "cls."))
+            return fail_phase(r, i, "trainable",
+                              "names the decoder of masked words, which gets a gradient in mlm "
+                              "phases only; leave it out",
+                              e);
+        if (p->rules[k].l2_sp > 0 && p->rules[k].lr == 0)
+            return gf_fail(
+                e, GF_E_INVALID,
+                "%s: phases[%lld].trainable.%s.l2_sp pulls at nothing when lr is 0; give "
+                "it a rate or leave it out",
+                r->path, (long long)i, p->rules[k].pattern);
+    }
+    return true;
 }
 
 static bool check_objective(const gf_recipe *r, int64_t i, gf_err *e) {
@@ -191,11 +227,6 @@ static bool check_objective(const gf_recipe *r, int64_t i, gf_err *e) {
     }
     if (p->n_own_weights > 0)
         return fail_phase(r, i, "loss_weights", "means nothing in an mlm phase; leave it out", e);
-    for (int64_t k = 0; k < p->n_rules; k++)
-        if (strncmp(p->rules[k].pattern, "heads.", 6) == 0)
-            return fail_phase(r, i, "trainable",
-                              "names heads, which get no gradient in an mlm phase; leave them out",
-                              e);
     return true;
 }
 
@@ -222,26 +253,38 @@ static bool resolve_phase(const gf_recipe *r, int64_t i, gf_err *e) {
             gf_err_prefix(e, "%s: phases[%lld].trainable", r->path, (long long)i);
             return false;
         }
-    return check_unfreeze(r, i, e) && check_objective(r, i, e) && check_schedule(r, i, e) &&
-           resolve_weights(r, i, e);
+    return check_unfreeze(r, i, e) && check_objective(r, i, e) && check_rules(r, i, e) &&
+           check_schedule(r, i, e) && resolve_weights(r, i, e);
 }
 
 static const char *metric_of(const gf_recipe_task *t) {
     return gf_metric_list[gf_metric_default(t->type)].name;
 }
 
-/* The mean over all tasks of their types' metric; the final weights when no dev file measures it.
- */
+/* Whether dev has rows for the task. */
+static bool is_measured(const gf_recipe *r, int64_t i) {
+    const gf_recipe_task *t = &r->tasks[i];
+    return t->train ? t->dev != NULL : r->dev || r->split_dev > 0;
+}
+
+/* The mean over all tasks on dev of their types' metric; the final weights when no dev file
+ * measures it. */
 static char *default_metric(const gf_recipe *r, gf_err *e) {
     gf_text t = {0};
+    int64_t n = 0;
     bool ok = true;
     if (!gf_recipe_has_dev(r)) return gf_strdup("last", e);
     if (r->n_tasks == 0) return gf_strdup("loss", e);
-    if (r->n_tasks == 1) return gf_format(e, "%s.%s", r->tasks[0].name, metric_of(r->tasks));
     for (int64_t i = 0; ok && i < r->n_tasks; i++)
-        ok = gf_text_add(&t, e, "%s%s.%s", i ? ", " : "mean(", r->tasks[i].name,
-                         metric_of(&r->tasks[i]));
-    if (ok && gf_text_add(&t, e, ")")) return t.data;
+        if (is_measured(r, i))
+            ok = gf_text_add(&t, e, "%s%s.%s", n++ ? ", " : "", r->tasks[i].name,
+                             metric_of(&r->tasks[i]));
+    if (ok && n == 1) return t.data;
+    if (ok) {
+        char *mean = gf_format(e, "mean(%s)", t.data);
+        gf_text_free(&t);
+        return mean;
+    }
     gf_text_free(&t);
     return NULL;
 }
@@ -258,25 +301,54 @@ static bool parse_metric(gf_recipe *r, gf_err *e) {
     return ok;
 }
 
-static bool resolve_select(gf_recipe *r, gf_err *e) {
-    if (!r->select_metric && !(r->select_metric = default_metric(r, e))) return false;
-    if (!parse_metric(r, e)) return false;
-    if (r->select.kind == GF_SELECT_MEAN && !gf_recipe_has_dev(r))
+/* "last" measures nothing that a schedule could watch. */
+static bool check_plateaus(const gf_recipe *r, gf_err *e) {
+    for (int64_t i = 0; i < r->n_phases; i++)
+        if (r->phases[i].schedule.kind == GF_SCHEDULE_REDUCE_ON_PLATEAU &&
+            r->phases[i].objective == GF_OBJECTIVE_TASKS && r->select.kind == GF_SELECT_LAST)
+            return fail_phase(r, i, "schedule.type",
+                              "is \"reduce_on_plateau\", which has nothing to watch when "
+                              "select.metric is \"last\"; choose another metric or schedule",
+                              e);
+    return true;
+}
+
+/* What select.metric and select.patience need. */
+static bool check_select(const gf_recipe *r, gf_err *e) {
+    const gf_select *s = &r->select;
+    if (s->kind != GF_SELECT_LAST && !gf_recipe_has_dev(r))
         return gf_fail(e, GF_E_INVALID,
                        "%s: select.metric is \"%s\", which is measured on data.dev, and that is "
                        "missing; name a dev file or use \"last\"",
                        r->path, r->select_metric);
+    for (int64_t i = 0; i < s->n_terms; i++)
+        if (!is_measured(r, s->terms[i].task))
+            return gf_fail(e, GF_E_INVALID,
+                           "%s: select.metric names the task \"%s\", whose data have no dev file; "
+                           "name one or leave the task out",
+                           r->path, r->tasks[s->terms[i].task].name);
     if (r->patience >= 0 && !gf_recipe_has_dev(r))
         return gf_fail(e, GF_E_INVALID,
                        "%s: select.patience needs data.dev, which is missing; name a dev file or "
                        "leave it out",
                        r->path);
-    if (r->patience >= 0 && r->select.kind == GF_SELECT_LAST)
+    if (r->patience >= 0 && s->kind == GF_SELECT_LAST)
         return gf_fail(e, GF_E_INVALID,
                        "%s: select.patience has nothing to watch when select.metric is \"last\"; "
                        "choose another metric or leave it out",
                        r->path);
     return true;
+}
+
+static bool resolve_select(gf_recipe *r, gf_err *e) {
+    if (!r->select_metric && !(r->select_metric = default_metric(r, e))) return false;
+    if (r->n_tasks == 0 && strcmp(r->select_metric, "loss") != 0 &&
+        strcmp(r->select_metric, "last") != 0)
+        return gf_fail(e, GF_E_INVALID,
+                       "%s: select.metric is \"%s\", and there is no task to measure it on; use "
+                       "\"loss\", that of masked words, or \"last\"",
+                       r->path, r->select_metric);
+    return parse_metric(r, e) && check_select(r, e) && check_plateaus(r, e);
 }
 
 /* runs/NAME beside the recipe, NAME its file name without ".json". */
@@ -301,12 +373,28 @@ static bool has_own_data(const gf_recipe *r) {
     return false;
 }
 
-/* Every task must find its rows somewhere. */
-static bool check_data(const gf_recipe *r, gf_err *e) {
-    bool splits = r->split_dev > 0 || r->split_test > 0, own = has_own_data(r), all = own;
-    for (int64_t i = 0; i < r->n_tasks; i++) all &= r->tasks[i].train != NULL;
-    if (!r->train && !all && (r->n_tasks > 0 || !r->mlm_data))
-        return fail_key(r, "data.train", "is missing; it is the file to train on", e);
+static bool is_same(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+
+/* Whether the tasks' rows come from different files, which can be mixed. */
+static bool has_two_sources(const gf_recipe *r) {
+    const gf_recipe_task *t = r->tasks;
+    for (int64_t i = 1; i < r->n_tasks; i++)
+        if (!is_same(t[i].train, t[0].train) || !is_same(t[i].text, t[0].text)) return true;
+    return false;
+}
+
+/* Files of the recipe that no task looks at. */
+static bool check_unread(const gf_recipe *r, gf_err *e) {
+    static const char what[] =
+        "is read by no task, since each has data of its own; leave it out or "
+        "name it in the tasks' \"data\"";
+    if (r->train) return fail_key(r, "data.train", what, e);
+    if (r->dev) return fail_key(r, "data.dev", what, e);
+    return !r->test || fail_key(r, "data.test", what, e);
+}
+
+static bool check_split(const gf_recipe *r, bool own, gf_err *e) {
+    if (r->split_dev == 0 && r->split_test == 0) return true;
     if (r->split_dev > 0 && r->dev)
         return fail_key(r, "data.split.dev",
                         "cannot be combined with data.dev; leave one of them out", e);
@@ -315,21 +403,32 @@ static bool check_data(const gf_recipe *r, gf_err *e) {
                         "cannot be combined with data.test; leave one of them out", e);
     if (r->split_dev + r->split_test >= 1)
         return fail_key(r, "data.split",
-                        "leaves nothing to train on; the shares must sum to less "
-                        "than 1",
-                        e);
-    if (splits && own)
+                        "leaves nothing to train on; the shares must sum to less than 1", e);
+    if (own)
         return fail_key(r, "data.split",
                         "cannot be combined with tasks that have data of their own; name their dev "
                         "and test files",
                         e);
+    return r->train ||
+           fail_key(r, "data.split",
+                    "divides data.train, which is missing; name it or leave this out", e);
+}
+
+/* Every task must find its rows somewhere. */
+static bool check_data(const gf_recipe *r, gf_err *e) {
+    bool own = has_own_data(r), all = own;
+    for (int64_t i = 0; i < r->n_tasks; i++) all &= r->tasks[i].train != NULL;
+    if (!r->train && !all && (r->n_tasks > 0 || !r->mlm_data))
+        return fail_key(r, "data.train", "is missing; it is the file to train on", e);
+    if ((all && !check_unread(r, e)) || !check_split(r, own, e)) return false;
     if (r->mix.kind != GF_MIX_PROPORTIONAL && !own)
         return fail_key(
             r, "mix.type",
             "mixes tasks with data of their own, and no task has \"data\"; leave it out", e);
-    if (r->mix.kind != GF_MIX_TEMPERATURE && (r->mix.temperature != 1 || r->mix.cap))
-        return fail_key(r, r->mix.cap ? "mix.cap" : "mix.temperature",
-                        "goes with mix.type \"temperature\"; set that or leave it out", e);
+    if (r->mix.kind != GF_MIX_PROPORTIONAL && !has_two_sources(r))
+        return fail_key(r, "mix.type",
+                        "mixes data of several files, and all tasks read the same; leave it out",
+                        e);
     return true;
 }
 
@@ -344,18 +443,37 @@ static bool check_tasks_together(const gf_recipe *r, gf_err *e) {
 }
 
 static bool check_optimizer(const gf_recipe *r, gf_err *e) {
-    if (r->nesterov && r->optimizer != GF_OPTIMIZER_SGD)
-        return fail_key(r, "optimizer.nesterov", "goes with \"sgd\"; leave it out", e);
+    bool trains = false;
+    for (int64_t i = 0; i < r->n_phases; i++) trains |= r->phases[i].n_rules > 0;
     if (r->nesterov && r->momentum == 0)
         return fail_key(r, "optimizer.nesterov", "needs a momentum above 0", e);
+    if (r->ema > 0 && !trains)
+        return fail_key(r, "optimizer.ema",
+                        "has nothing to average, since no phase trains; leave it out", e);
     return true;
 }
 
-/* A run without tasks makes a base for others: every phase trains the encoder itself. */
-static bool check_taskless(const gf_recipe *r, gf_err *e) {
-    if (r->n_tasks > 0 || r->select.kind != GF_SELECT_MEAN) return true;
-    return fail_key(r, "select.metric", "names a task, and there is none; use \"loss\" or \"last\"",
-                    e);
+/* A run with tasks must train them, in its last phase too: of what an mlm phase makes behind it,
+ * nothing would be kept. */
+static bool check_objectives(const gf_recipe *r, gf_err *e) {
+    int64_t last = -1;
+    if (r->n_tasks == 0)
+        return !r->heads_init ||
+               fail_key(r, "model.heads_init",
+                        "is for heads, and \"tasks\" lists none; leave it out", e);
+    for (int64_t i = 0; i < r->n_phases; i++)
+        if (r->phases[i].objective == GF_OBJECTIVE_TASKS) last = i;
+    if (last < 0)
+        return fail_key(
+            r, "tasks",
+            "is given, but the objective of every phase is \"mlm\"; add a phase for the "
+            "tasks or make it []",
+            e);
+    if (last == r->n_phases - 1) return true;
+    return fail_phase(r, last + 1, "objective",
+                      "is \"mlm\" behind the last phase for the tasks, so that nothing of it would "
+                      "be kept; move it before",
+                      e);
 }
 
 bool gf_recipe_has_dev(const gf_recipe *r) {
@@ -383,5 +501,5 @@ bool gf_recipe_resolve(gf_recipe *r, const char *folder, gf_err *e) {
         return false;
     if (!r->output && !(r->output = default_output(r, folder, e))) return false;
     return check_data(r, e) && check_tasks_together(r, e) && check_optimizer(r, e) &&
-           resolve_select(r, e) && check_taskless(r, e);
+           check_objectives(r, e) && resolve_select(r, e) && gf_recipe_check_unused(r, e);
 }

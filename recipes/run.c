@@ -7,6 +7,8 @@
 #include "checkpoints/store.h"
 #include "core/mem.h"
 #include "data/split.h"
+#include "optim/pattern.h"
+#include "recipes/sources.h"
 
 #include <math.h>
 #include <string.h>
@@ -154,49 +156,12 @@ static bool place_heads(gf_run *r, const gf_log *log, gf_err *e) {
 
 /* ---- data ---- */
 
-/* Files that belong together: the recipe's own, or those of tasks that bring some. */
-typedef struct source {
-    const char *train, *dev, *test, *text;
-} source;
-
-static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
-
-static source source_of(const gf_recipe *c, int64_t task) {
-    const gf_recipe_task *t = &c->tasks[task];
-    if (!t->train) return (source){c->train, c->dev, c->test, c->text};
-    return (source){t->train, t->dev, t->test, t->text ? t->text : c->text};
-}
-
-static bool same_source(const source *a, const source *b) {
-    return same_text(a->train, b->train) && same_text(a->dev, b->dev) &&
-           same_text(a->test, b->test) && same_text(a->text, b->text);
-}
-
-/* The task that names the source first is the one that reads it. */
-static bool is_first(const gf_recipe *c, int64_t task) {
-    source s = source_of(c, task);
-    for (int64_t k = 0; k < task; k++) {
-        source other = source_of(c, k);
-        if (same_source(&s, &other)) return false;
-    }
-    return true;
-}
-
-/* The tasks' fields as they are in the files of this source. */
-static void take_fields(const gf_run *r, const source *s, gf_task_field *fields) {
+/* The tasks' fields as they are in the files of this task's source. */
+static void take_fields(const gf_run *r, int64_t task, gf_task_field *fields) {
     for (int64_t k = 0; k < r->recipe->n_tasks; k++) {
-        source other = source_of(r->recipe, k);
         fields[k] = r->fields[k];
-        if (!same_source(s, &other)) fields[k].field = NULL;
+        if (!gf_source_is_shared(r->recipe, task, k)) fields[k].field = NULL;
     }
-}
-
-static gf_label_kind label_kind(gf_task_type type) {
-    static const gf_label_kind kinds[] = {[GF_TASK_CLASSIFICATION] = GF_LABEL_CLASS,
-                                          [GF_TASK_MULTI_LABEL] = GF_LABEL_SET,
-                                          [GF_TASK_REGRESSION] = GF_LABEL_NUMBER,
-                                          [GF_TASK_ORDINAL] = GF_LABEL_ORDER};
-    return kinds[type];
 }
 
 /* The classes that the recipe lists. */
@@ -211,7 +176,8 @@ static bool start_labels(gf_run *r, gf_err *e) {
         for (int64_t k = 0; k < t->n_classes; k++)
             if (!gf_labels_add(l, t->classes[k], strlen(t->classes[k]), e)) return false;
         l->fixed = t->n_classes > 0;
-        r->fields[i] = (gf_task_field){t->name, t->label, l, label_kind(t->type), t->separator};
+        r->fields[i] =
+            (gf_task_field){t->name, t->label, l, gf_source_label_kind(t->type), t->separator};
     }
     return true;
 }
@@ -225,7 +191,7 @@ static bool check_labels(const gf_run *r, gf_err *e) {
             return gf_fail(
                 e, GF_E_INVALID,
                 "%s: task \"%s\" has one class only (\"%s\"); a classification needs two",
-                source_of(c, i).train, c->tasks[i].name, r->labels[i].names[0]);
+                gf_source_of(c, i).train, c->tasks[i].name, r->labels[i].names[0]);
     }
     return true;
 }
@@ -235,9 +201,9 @@ static bool read_labels(gf_run *r, gf_err *e) {
     gf_task_field *fields = gf_alloc_array(c->n_tasks, sizeof *fields, e);
     bool ok = fields && start_labels(r, e);
     for (int64_t i = 0; ok && i < c->n_tasks; i++) {
-        source s = source_of(c, i);
-        if (!is_first(c, i)) continue;
-        take_fields(r, &s, fields);
+        gf_recipe_source s = gf_source_of(c, i);
+        if (!gf_source_is_first(c, i)) continue;
+        take_fields(r, i, fields);
         ok = gf_dataset_learn_labels(s.train, fields, c->n_tasks, e);
     }
     ok = ok && gf_dataset_finish_labels(r->fields, c->n_tasks, e) && check_labels(r, e);
@@ -252,10 +218,10 @@ static bool read_part(gf_run *r, gf_dataset *d, part which, gf_err *e) {
     gf_task_field *fields = gf_alloc_array(c->n_tasks, sizeof *fields, e);
     bool ok = fields != NULL;
     for (int64_t i = 0; ok && i < c->n_tasks; i++) {
-        source s = source_of(c, i);
+        gf_recipe_source s = gf_source_of(c, i);
         const char *path = which == TRAIN ? s.train : which == DEV ? s.dev : s.test;
-        if (!path || !is_first(c, i)) continue;
-        take_fields(r, &s, fields);
+        if (!path || !gf_source_is_first(c, i)) continue;
+        take_fields(r, i, fields);
         ok = gf_dataset_add(d, path, s.text, fields, c->n_tasks, r->model.tokenizer,
                             r->model.max_length, e);
     }
@@ -275,9 +241,8 @@ static bool split(gf_run *r, const gf_log *log, gf_err *e) {
     gf_split_counts n;
     if (c->split_dev == 0 && c->split_test == 0) return true;
     r->train = (gf_dataset){0};
-    if (!gf_dataset_split(&whole, c->split_dev, c->split_test, &r->train,
-                          c->split_dev > 0 ? &r->dev : NULL, c->split_test > 0 ? &r->test : NULL,
-                          &n, e)) {
+    if (!gf_dataset_split(&whole, c->split_dev, c->split_test, &r->train, &r->dev, &r->test, &n,
+                          e)) {
         gf_err_prefix(e, "%s: data.split", c->path);
         gf_dataset_free(&whole);
         return false;
@@ -346,7 +311,12 @@ static bool name_classes(const gf_run *r, int64_t task, gf_real *weight, gf_err 
         }
         weight[c] = (gf_real)t->class_weights[k].weight;
     }
-    return true;
+    for (int64_t c = 0; c < l->count; c++)
+        if (weight[c] > 0) return true;
+    return gf_fail(e, GF_E_INVALID,
+                   "%s: tasks[%lld].class_weights leaves every class with weight 0; give one a "
+                   "weight",
+                   r->recipe->path, (long long)task);
 }
 
 static bool make_loss_rules(gf_run *r, gf_err *e) {
@@ -412,6 +382,50 @@ static bool check_heads(const gf_run *r, const char *checkpoint, gf_err *e) {
     return true;
 }
 
+/* ---- what is asked for and will not happen ---- */
+
+static bool is_measured(const gf_run *r, int64_t task) {
+    for (int64_t i = 0; i < r->dev.rows; i++)
+        if (r->dev.label[task][i] >= 0) return true;
+    return false;
+}
+
+/* Whether some phase for the tasks trains what they share. */
+static bool shares(const gf_run *r) {
+    const gf_recipe *c = r->recipe;
+    for (int64_t i = 0; i < c->n_phases; i++)
+        for (int64_t k = 0; k < c->phases[i].n_rules; k++)
+            for (int64_t p = 0; p < r->model.params.count; p++) {
+                const char *name = r->model.params.items[p]->name;
+                if (c->phases[i].objective == GF_OBJECTIVE_TASKS &&
+                    strncmp(name, "heads.", 6) != 0 &&
+                    !gf_model_is_mlm(&r->model, r->model.params.items[p]) &&
+                    gf_pattern_matches(c->phases[i].rules[k].pattern, name,
+                                       r->model.config.num_hidden_layers))
+                    return true;
+            }
+    return false;
+}
+
+static void note_what_is_idle(const gf_run *r, const gf_log *log) {
+    const gf_recipe *c = r->recipe;
+    const char *idle = c->surgery != GF_SURGERY_NONE ? "surgery.method"
+                       : c->conflict_every           ? "conflicts.every_steps"
+                                                     : NULL;
+    for (int64_t i = 0; i < c->n_tasks; i++)
+        if (c->tasks[i].type == GF_TASK_MULTI_LABEL && isnan(c->tasks[i].threshold) &&
+            !is_measured(r, i))
+            gf_log_say(log, GF_LOG_NOTE,
+                       "task \"%s\": dev has no label of it to choose thresholds by, so they stay "
+                       "as they are (%g)",
+                       c->tasks[i].name, (double)r->model.heads[i].thresholds[0]);
+    if (idle && !shares(r))
+        gf_log_say(
+            log, GF_LOG_NOTE,
+            "%s changes nothing: no phase moves the encoder, and the tasks share nothing else",
+            idle);
+}
+
 bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, const gf_log *log,
                  gf_err *e) {
     r->recipe = recipe;
@@ -423,7 +437,9 @@ bool gf_run_open(gf_run *r, const gf_recipe *recipe, const char *checkpoint, con
     } else if (!make_model(r, log, e))
         return false;
     set_thresholds(r);
-    return read_data(r, log, e) && make_loss_rules(r, e);
+    if (!read_data(r, log, e) || !make_loss_rules(r, e)) return false;
+    if (!checkpoint) note_what_is_idle(r, log);
+    return true;
 }
 
 void gf_run_close(gf_run *r) {

@@ -28,5 +28,8 @@ gf_spread gf_spread_of(const double *values, int64_t count);
 cJSON *gf_spread_report(const gf_compare *c, gf_err *e);
 /* The same in 80 columns; `bold` marks the best recipe's line for a terminal. */
 bool gf_spread_table(const cJSON *report, bool bold, gf_text *out, gf_err *e);
+/* What each phase did to the embedding, and to the tasks that it did not train; part of the table.
+ */
+bool gf_spread_phases(const cJSON *report, gf_text *out, gf_err *e);
 
 #endif

@@ -225,5 +225,6 @@ bool gf_spread_table(const cJSON *report, bool bold, gf_text *out, gf_err *e) {
         int n = (int)strlen(string(get(recipe, "name")));
         if (n > t.name_width) t.name_width = n > LONGEST_NAME ? LONGEST_NAME : n;
     }
-    return add_all_figures(&t) && add_costs(&t) && add_legend(&t) && add_failures(&t);
+    return add_all_figures(&t) && add_costs(&t) && add_legend(&t) &&
+           gf_spread_phases(report, out, e) && add_failures(&t);
 }

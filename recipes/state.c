@@ -20,7 +20,7 @@ static bool add_journal(const gf_state *s, cJSON *j, gf_err *e) {
     bool ok = list != NULL;
     for (int64_t t = 0; ok && t < s->journal->losses; t++)
         ok = (one = gf_json_object(list, NULL, e)) &&
-             gf_json_number(one, "loss", s->journal->sum[t], e) &&
+             gf_json_exact(one, "loss", s->journal->sum[t], e) &&
              gf_json_number(one, "updates", (double)s->journal->count[t], e);
     return ok;
 }
@@ -28,7 +28,7 @@ static bool add_journal(const gf_state *s, cJSON *j, gf_err *e) {
 static bool add_numbers(cJSON *j, const char *name, const double *values, int64_t n, gf_err *e) {
     cJSON *list = gf_json_array(j, name, e);
     bool ok = list != NULL;
-    for (int64_t i = 0; ok && i < n; i++) ok = gf_json_number(list, NULL, values[i], e);
+    for (int64_t i = 0; ok && i < n; i++) ok = gf_json_exact(list, NULL, values[i], e);
     return ok;
 }
 
@@ -104,9 +104,19 @@ static bool read_numbers(const cJSON *j, const char *name, double *values, int64
     return true;
 }
 
-static bool read_learned(const gf_state *s, const cJSON *j, const char *where, gf_err *e) {
+/* The weights of the phase the run stands in, or of the last one that trained tasks: setting them
+ * later would change what is read here. */
+static bool set_weights(const gf_state *s, const gf_recipe *r, gf_err *e) {
+    int64_t p = s->at->phase < r->n_phases ? s->at->phase : r->n_phases - 1;
+    while (p >= 0 && r->phases[p].objective != GF_OBJECTIVE_TASKS) p--;
+    return p < 0 || gf_balance_set_fixed(&s->stepper->balance, r->phases[p].loss_weights, e);
+}
+
+static bool read_learned(const gf_state *s, const gf_recipe *r, const cJSON *j, const char *where,
+                         gf_err *e) {
     double *values;
     int64_t n;
+    if (!set_weights(s, r, e)) return false;
     gf_balance_state(&s->stepper->balance, &values, &n);
     if (!read_numbers(j, "balance", values, n, where, e)) return false;
     if (!s->stepper->conflict.state) return true;
@@ -152,7 +162,7 @@ bool gf_state_from_json(const gf_state *s, const gf_recipe *r, const char *json,
                         const gf_log *log, gf_err *e) {
     cJSON *j = gf_json_parse(json, strlen(json), where, 1, GF_E_MODEL, e);
     bool ok = j && gf_progress_read(s->at, j, where, e) && read_journal(s->journal, j, where, e) &&
-              gf_history_read(s->history, r, j, where, e) && read_learned(s, j, where, e) &&
+              gf_history_read(s->history, r, j, where, e) && read_learned(s, r, j, where, e) &&
               read_generators(j, where, e) && check_kernels(j, where, log, e);
     cJSON_Delete(j);
     return ok;

@@ -126,6 +126,12 @@ static bool take(cJSON *recipe, cJSON *from, const char *name, bool replaces, gf
     return gf_fail(e, GF_E_NOMEM, "out of memory while building JSON");
 }
 
+/* Masked words' settings are refused in a recipe without masked words. */
+static bool take_mlm(cJSON *recipe, cJSON *from, gf_err *e) {
+    if (!cJSON_HasObjectItem(from, "mlm")) cJSON_DeleteItemFromObjectCaseSensitive(recipe, "mlm");
+    return take(recipe, from, "mlm", false, e);
+}
+
 char *gf_strategy_apply(const gf_strategy *s, const char *recipe, size_t size, const char *path,
                         gf_err *e) {
     cJSON *to = gf_json_parse(recipe, size, path, 1, GF_E_INVALID, e), *from = NULL;
@@ -139,7 +145,7 @@ char *gf_strategy_apply(const gf_strategy *s, const char *recipe, size_t size, c
     f.to = cJSON_GetObjectItemCaseSensitive(to, "tasks");
     ok = ok && fit_tasks(&f, cJSON_GetObjectItemCaseSensitive(from, "phases"), e) &&
          take(to, from, "phases", true, e) && take(to, from, "optimizer", true, e) &&
-         take(to, from, "mlm", false, e);
+         take_mlm(to, from, e);
     if (ok) text = gf_json_print(to, e);
     cJSON_Delete(to);
     cJSON_Delete(from);

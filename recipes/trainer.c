@@ -32,6 +32,7 @@ typedef struct trainer {
     gf_saver saver;
     gf_progress durable; /* what the checkpoints on the disk say of the best model */
     cJSON *inputs;       /* digests of what the run reads */
+    bool averaged;       /* averages stand in for the weights just now, to be measured */
     bool is_best;        /* the model at hand is the best so far, and not yet saved */
     int64_t saved_step;  /* of the newest checkpoint, saved or being saved, -1 if none */
     int64_t sought_step; /* of the save under way */
@@ -146,6 +147,11 @@ static bool save_now(trainer *t, gf_err *e) {
     return (t->at.step == t->saved_step || start_save(t, e)) && settle(t, e);
 }
 
+static void swap_averages(trainer *t) {
+    gf_average_swap(&t->run.model.params);
+    t->averaged = !t->averaged;
+}
+
 /* False with GF_E_SIGINT or GF_E_SIGTERM when the caller wants to stop; the run is saved. */
 static bool go_on(trainer *t, gf_err *e) {
     gf_code code = t->o->watch.stop ? t->o->watch.stop(t->o->watch.context) : GF_OK;
@@ -153,6 +159,7 @@ static bool go_on(trainer *t, gf_err *e) {
     if (t->at.step == 0)
         return gf_fail(e, code, "%s: interrupted before the first step; start again with --force",
                        t->folder.path);
+    if (t->averaged) swap_averages(t); /* a checkpoint holds each in its place */
     if (!save_now(t, e)) return false;
     return gf_fail(e, code, "%s: interrupted at step %lld and saved; go on with graft resume %s",
                    t->folder.path, (long long)t->at.step, t->folder.path);
@@ -192,11 +199,11 @@ static bool measure(trainer *t, gf_eval_view *v, gf_err *e) {
     gf_metrics_free(&t->before);
     t->before = t->dev;
     t->dev = (gf_metrics){0};
-    gf_average_swap(&t->run.model.params);
+    swap_averages(t);
     ok = (t->recipe->n_tasks == 0 || gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev,
                                                  &t->phase.dev, GF_EVAL_ROWS, &t->tell, e)) &&
          choose_thresholds(t, e) && evaluate_mlm(t, &v->mlm, e);
-    gf_average_swap(&t->run.model.params);
+    if (t->averaged) swap_averages(t);
     if (!ok) return false;
     gf_metrics_forget_rows(&t->dev);
     gf_history_see(&t->history, t->recipe, &t->dev);
@@ -258,9 +265,7 @@ static bool step(trainer *t, gf_err *e) {
     return true;
 }
 
-static bool is_phase_over(const trainer *t) {
-    return t->at.epoch >= t->phase.recipe->epochs || t->at.phase_over;
-}
+static bool is_phase_over(const trainer *t) { return gf_phase_is_over(&t->phase, &t->at); }
 
 static gf_forgetting_place forgetting_place(trainer *t, const gf_tell *tell) {
     return (gf_forgetting_place){&t->engine, &t->run.model, &t->run.dev, tell, &t->o->log};

@@ -106,8 +106,11 @@ typedef struct attempt {
     whose whose;        /* who gets the fault, at its k-th call */
     int64_t k;
     gf_io_fault kind;
+    int threads;         /* 0: one */
     int64_t stop_behind; /* step at which a SIGTERM comes, 0: none */
     int64_t stop_phase;  /* number of a phase, from 1, behind whose end it comes */
+    int64_t stop_eval;   /* number of an evaluation, from 1, behind which it comes */
+    int64_t stop_batch;  /* of a batch of texts that are encoded, likewise */
     int record_fd;       /* 0: none */
     void (*warned)(const char *text, char problem[256]); /* sees each warning, in the process */
 } attempt;
@@ -118,6 +121,7 @@ typedef struct outcome {
     bool ok, fired, stop;
     gf_err e;
     int64_t calls; /* of those that were counted */
+    int64_t steps, evals, batches; /* what the watcher saw: the last step, and how many */
     int warnings;
     char warning[512]; /* the last */
     char problem[256]; /* that an observer found */
@@ -138,12 +142,21 @@ static inline void note_line(void *context, gf_log_level level, const char *text
 
 static inline void note_step(void *context, const gf_step_view *v) {
     runner *r = context;
+    r->o->steps = v->at->step;
     if (v->at->step == r->a->stop_behind) r->o->stop = true;
 }
 
 static inline void note_evaluation(void *context, const gf_eval_view *v) {
     runner *r = context;
     if (v->at->phase + 1 == r->a->stop_phase) r->o->stop = true;
+    if (++r->o->evals == r->a->stop_eval) r->o->stop = true;
+}
+
+static inline void note_batch(void *context, int64_t done, int64_t all) {
+    runner *r = context;
+    (void)done;
+    (void)all;
+    if (++r->o->batches == r->a->stop_batch) r->o->stop = true;
 }
 
 static inline gf_code ask_stop(void *context) {
@@ -161,12 +174,14 @@ static inline void arm(const attempt *a) {
 static inline void run_here(const attempt *a, outcome *o) {
     runner r = {a, o};
     gf_recipe recipe = {0};
-    gf_trainer_options t = {.threads = 1, .resume = a->resume, .force = a->force};
+    gf_trainer_options t = {.resume = a->resume, .force = a->force};
     const char *sets[] = {a->set};
+    t.threads = a->threads ? a->threads : 1;
     t.at_step = a->at_step ? a->at_step : -1;
     setsid();
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     t.watch = (gf_watch){.context = &r, .step = note_step, .evaluated = note_evaluation};
+    t.watch.encoding = note_batch;
     t.watch.stop = ask_stop;
     t.log = (gf_log){note_line, &r};
     if (gf_recipe_read(&recipe, path_of(a->recipe ? a->recipe : "recipe.json"), sets,
@@ -226,10 +241,12 @@ static inline bool has_checkpoint(void) {
 }
 
 /* Goes on with FOLDER/run, or begins again where nothing was saved yet. */
-static inline void resume_to_the_end(void) {
+static inline void resume_recipe(const char *recipe) {
     bool has = has_checkpoint();
-    run_ok(&(attempt){.resume = has, .force = !has});
+    run_ok(&(attempt){.resume = has, .force = !has, .recipe = recipe});
 }
+
+static inline void resume_to_the_end(void) { resume_recipe(NULL); }
 
 /* ---- what a run left ---- */
 
@@ -320,6 +337,7 @@ static inline void assert_same_tree(const tree *want, const tree *got) {
 static inline void assert_reference(const tree *want, const char *want_log) {
     static tree got;
     char *log = read_log();
+    free_tree(&got); /* of a comparison that failed */
     keep_tree(&got, "");
     assert_same_tree(want, &got);
     assert_string_equal(log, want_log);

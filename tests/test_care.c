@@ -303,7 +303,7 @@ static void a_split_that_would_be_empty(void **state) {
     write_file(path_of("dev.jsonl"), "{\"text\": \"a good one\", \"a\": 3}\n");
     assert_false(clean(NULL, 0, out, false, &e));
     assert_int_equal(e.code, GF_E_INVALID);
-    assert_non_null(strstr(e.text, "no strings"));
+    assert_non_null(strstr(e.text, "dev.jsonl:1: field \"a\" is a number"));
 }
 
 /* ---- columns ---- */
@@ -336,6 +336,41 @@ static void columns_are_told_apart(void **state) {
     assert_int_equal(role_of(&c, "flag"), GF_COLUMN_LABEL);
     assert_int_equal(role_of(&c, "same"), GF_COLUMN_CONSTANT);
     assert_true(c.list[gf_columns_find(&c, "kind")].distinct == 2);
+    gf_columns_free(&c);
+    gf_text_free(&t);
+}
+
+static void numbers_and_sets_are_told_apart(void **state) {
+    gf_columns c = {0};
+    gf_text t = {0};
+    gf_err e = {0};
+    (void)state;
+    for (int i = 0; i < 60; i++)
+        assert_true(gf_text_add(
+            &t, &e,
+            "{\"stars\": %d, \"year\": %d, \"sim\": %d.%02d, \"price\": %d.5, \"row\": %d, "
+            "\"list\": [\"a\"%s], \"tags\": \"%s\", \"path\": \"%s\", \"half\": %d.5}\n",
+            i % 5 + 1, 1990 + i % 3, i % 4, i, i * 9, 100 - i, i % 2 ? ", \"b\"" : "",
+            i % 3 == 0   ? "x; y"
+            : i % 3 == 1 ? "z;x;y"
+            : i % 2      ? "z"
+                         : "y; z",
+            i % 2 ? "home|bath" : "toys|dolls", i % 2));
+    write_file(path_of("kinds.jsonl"), t.data);
+    if (!gf_columns_read(&c, path_of("kinds.jsonl"), &e)) fail_msg("%s", e.text);
+    assert_int_equal(role_of(&c, "stars"), GF_COLUMN_GRADES);
+    assert_int_equal(role_of(&c, "year"), GF_COLUMN_NUMBER);
+    assert_true(gf_column_is_graded(&c.list[gf_columns_find(&c, "year")]));
+    assert_int_equal(role_of(&c, "sim"), GF_COLUMN_VALUES);
+    assert_int_equal(role_of(&c, "price"), GF_COLUMN_NUMBER);
+    assert_int_equal(role_of(&c, "half"), GF_COLUMN_NUMBER);
+    assert_int_equal(role_of(&c, "row"), GF_COLUMN_IDS);
+    assert_int_equal(role_of(&c, "list"), GF_COLUMN_SETS);
+    assert_null(c.list[gf_columns_find(&c, "list")].separator);
+    assert_int_equal(role_of(&c, "tags"), GF_COLUMN_SETS);
+    assert_string_equal(c.list[gf_columns_find(&c, "tags")].separator, ";");
+    assert_int_equal(role_of(&c, "path"), GF_COLUMN_LABEL);
+    assert_string_equal(c.list[gf_columns_find(&c, "path")].separator, "|");
     gf_columns_free(&c);
     gf_text_free(&t);
 }
@@ -388,6 +423,54 @@ static bool check_once(gf_err *e) {
     return ok;
 }
 
+/* Labels of every kind, in a file that is divided. */
+static bool kinds_once(gf_err *e) {
+    const char *sets[] = {
+        NULL,
+        "data.split={\"dev\": 0.2}",
+        "data.text=row_text",
+        "tasks=[{\"name\": \"stars\", \"type\": \"ordinal\"}, {\"name\": \"sim\", \"type\": "
+        "\"regression\"}, {\"name\": \"tags\", \"type\": \"multi_label\", \"separator\": \";\"}, "
+        "{\"name\": \"list\", \"type\": \"multi_label\"}]",
+        "data.dev=null",
+        "data.test=null"};
+    gf_recipe r = {0};
+    gf_check c = {0};
+    gf_text report = {0};
+    char out[128], train[160];
+    bool ok;
+    snprintf(out, sizeof out, "%s/walk-kinds", folder);
+    snprintf(train, sizeof train, "data.train=%s/texts.jsonl", folder);
+    sets[0] = train;
+    ok = gf_recipe_read(&r, path_of("r.json"), sets, 6, e) &&
+         gf_check_run(&c, &r, "graft check", NULL, e) &&
+         gf_check_fix(&r, out, true, NULL, &report, e);
+    gf_text_free(&report);
+    gf_check_free(&c);
+    gf_recipe_free(&r);
+    return ok;
+}
+
+static void write_texts(void) {
+    gf_text t = {0};
+    for (int i = 0; i < 30; i++)
+        assert_true(gf_text_add(&t, NULL,
+                                "{\"row_text\": \"cheese and bread %d\", \"stars\": %d, \"sim\": "
+                                "0.%d, \"tags\": \"%s\", \"list\": [\"a\"%s]}\n",
+                                i, i % 2 + 1, i, i % 4 > 1 ? "x ; y" : "y",
+                                i % 2 ? ", \"b\"" : ""));
+    write_file(path_of("texts.jsonl"), t.data);
+    gf_text_free(&t);
+}
+
+static bool init_kinds_once(gf_err *e) {
+    gf_init_options o = {.data = path_of("texts.jsonl"), .base = "demo/tiny-bert"};
+    gf_text t = {0};
+    bool ok = gf_init_recipe(&o, &t, NULL, e);
+    gf_text_free(&t);
+    return ok;
+}
+
 static bool init_once(gf_err *e) {
     gf_init_options o = {.data = path_of("columns.csv"), .base = "demo/tiny-bert"};
     gf_text t = {0};
@@ -431,6 +514,9 @@ static void memory_may_run_out(void **state) {
     walk(check_once);
     walk(clean_once);
     walk(init_once);
+    write_texts();
+    walk(kinds_once);
+    walk(init_kinds_once);
 }
 
 int main(void) {
@@ -447,6 +533,7 @@ int main(void) {
         cmocka_unit_test(cleaning_again_changes_nothing),
         cmocka_unit_test(a_split_that_would_be_empty),
         cmocka_unit_test(columns_are_told_apart),
+        cmocka_unit_test(numbers_and_sets_are_told_apart),
         cmocka_unit_test(keys_of_later_rows_count),
         cmocka_unit_test(lines_keep_to_80_columns),
         cmocka_unit_test(memory_may_run_out),

@@ -5,9 +5,11 @@
 #include "core/mem.h"
 #include "core/param.h"
 #include "core/pool.h"
+#include "core/rng.h"
 #include "core/shape.h"
 #include "core/text.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -255,6 +257,31 @@ static void json_says_where_it_is_wrong(void **state) {
     refuse("{\"a\":1,\"\\u0061\":2}", 18, "the key \"a\" stands twice");
 }
 
+/* Powers of ten and random doubles, which 15 digits do not hold. */
+static void json_exact_reads_back(void **state) {
+    gf_rng rng = gf_rng_new(5, 1);
+    int lost = 0;
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        double x =
+            ldexp((double)gf_rng_next(&rng) + (double)gf_rng_next(&rng) / 0x1p32, i % 80 - 70);
+        cJSON *list = gf_json_array(NULL, NULL, NULL), *again;
+        char *text;
+        if (i % 2) x = -x;
+        if (i % 10 == 0) x = pow(10, i % 30 - 15);
+        gf_json_exact(list, NULL, x, NULL);
+        gf_json_number(list, NULL, x, NULL);
+        text = gf_json_print(list, NULL);
+        again = cJSON_Parse(text);
+        if (cJSON_GetArrayItem(again, 0)->valuedouble != x) fail_msg("%.17g: %s", x, text);
+        lost += cJSON_GetArrayItem(again, 1)->valuedouble != x;
+        cJSON_Delete(again);
+        cJSON_Delete(list);
+        gf_free(text);
+    }
+    assert_true(lost > 0); /* else there would be no need of it */
+}
+
 static void json_bounds_hold(void **state) {
     char deep[1000];
     gf_err e;
@@ -392,6 +419,7 @@ int main(void) {
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(the_nearest_name_is_found_or_none),
         cmocka_unit_test(json_says_where_it_is_wrong),
+        cmocka_unit_test(json_exact_reads_back),
         cmocka_unit_test(json_bounds_hold),
         cmocka_unit_test(json_turns_escaped_nul_into_a_replacement),
         cmocka_unit_test(json_files_have_a_limit),
