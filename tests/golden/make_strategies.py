@@ -2,10 +2,11 @@
 
     python tests/golden/make_strategies.py
 
-strategy_run.py carries the recipes out. cases.json: per case the recipe, what trained and how often, per update losses, their weights, the total, the
-schedule's factor, the gradients' norm and how many elements trained; in cases of several batches
-an epoch, the rows of each batch. expected.safetensors: per case one F32 tensor, the values of what
-trained, one parameter behind the other.
+strategy_run.py carries the recipes out. cases.json: per case the recipe, what trained and how
+often, per update losses, their weights, the total, the schedule's factor, the gradients' norm and
+how many elements trained; in cases of several batches an epoch, the rows of each batch.
+expected.safetensors: per case one F32 tensor, the values of what trained, one parameter behind the
+other.
 """
 import json
 
@@ -110,8 +111,8 @@ def balance():
 
 def surgery():
     tasks = [task(CATEGORY, "category"), task(MOOD, "mood", weight=0.5), task(GRADE, "grade")]
-    yield "pcgrad", recipe(tasks, [phase(TOP)], surgery={"method": "pcgrad"})
-    yield "cagrad", recipe(tasks, [phase(TOP)], surgery={"method": "cagrad", "c": 0.4})
+    yield "pcgrad", recipe(tasks, [phase(ALL)], surgery={"method": "pcgrad"})
+    yield "cagrad", recipe(tasks, [phase(ALL)], surgery={"method": "cagrad", "c": 0.4})
     yield "gradnorm_pcgrad", recipe(tasks, [phase(TOP)], surgery={"method": "pcgrad"},
                                     balance={"method": "gradnorm", "lr": 0.05})
 
@@ -144,7 +145,7 @@ def transfer():
     pulled = {"encoder.layer[-1:].*output.*": {"lr": 5e-3, "l2_sp": 0.5, "weight_decay": 0}}
     yield "l2_sp", recipe([CATEGORY, MOOD], [
         phase(heads | pulled, 5),
-        phase(heads | {"encoder.layer[-1:].output.*": {"lr": 3e-3, "l2_sp": 2.0}}, 3)])
+        phase(heads | {"encoder.*.output.*": {"lr": 3e-3, "l2_sp": 2.0}}, 3)])
     yield "biases", recipe([CATEGORY, MOOD], [phase(heads | {"*.bias": {"lr": 5e-3}})])
     yield "layer_norms", recipe([CATEGORY, MOOD], [phase(heads | {"*.LayerNorm.*": {"lr": 5e-3}})])
 

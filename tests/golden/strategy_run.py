@@ -1,10 +1,11 @@
 """A graft recipe with every strategy, carried out by torch, for make_strategies.py.
 
-recipe.py is the plain core of this: one optimizer over all parameters, one group a parameter, schedules that restart
-with each phase, clipping over what trains. Here, by the papers' formulas as the other scripts have them: the losses
-(make_losses.py), balancing and surgery (make_balance.py), schedules (make_schedules.py), the rows of batches
-(make_epochs.py). What trains has a gradient in every update, if only one of zeros: a head whose task has no label in
-an update goes on by its momentum. A frozen parameter has none, and torch's optimizers skip it.
+recipe.py is the plain core of this: one optimizer over all parameters, one group a parameter,
+schedules that restart with each phase, clipping over what trains. Here, by the papers' formulas as
+the other scripts have them: the losses (make_losses.py), balancing and surgery (make_balance.py),
+schedules (make_schedules.py), the rows of batches (make_epochs.py). What trains has a gradient in
+every update, if only one of zeros: a head whose task has no label in an update goes on by its
+momentum. A frozen parameter has none, and torch's optimizers skip it.
 """
 import json
 import re
@@ -20,12 +21,12 @@ import make_losses
 import make_schedules
 import recipe as r
 
-OPS = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy", "regression": "squared_error",
-       "ordinal": "ordinal"}
+OPS = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy",
+       "regression": "squared_error", "ordinal": "ordinal"}
 ADAMW = {"betas": (0.9, 0.999), "eps": 1e-8}
 
 
-# ---- data --------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
 
 def sources(recipe):
     """The files, each with the tasks that read it."""
@@ -42,7 +43,8 @@ def read_rows(path):
 
 def tokenize(folder, rows, max_length):
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
-    return tokenizer([row["text"] for row in rows], truncation=True, max_length=max_length)["input_ids"]
+    texts = [row["text"] for row in rows]
+    return tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
 
 
 def class_number(task, label):
@@ -85,7 +87,8 @@ def epoch_batches(recipe, data, phase, epoch):
     make_epochs.lengths = lambda rows: [len(ids) for ids in data.ids]
     return make_epochs.epoch_of(dict(
         sizes=data.sizes, kind=recipe["mix"]["type"], seed=recipe["seed"], phase=phase, epoch=epoch,
-        epochs=recipe["phases"][phase]["epochs"], size=size, tokens=tokens, bucket=recipe["batch"]["bucket"]))
+        epochs=recipe["phases"][phase]["epochs"], size=size, tokens=tokens,
+        bucket=recipe["batch"]["bucket"]))
 
 
 def epoch_updates(recipe, batches):
@@ -94,7 +97,7 @@ def epoch_updates(recipe, batches):
     return [sum(batches[i:i + each], []) for i in range(0, len(batches), each)]
 
 
-# ---- masks, by data/mask.h ---------------------------------------------------------------------------------
+# ---- masks, by data/mask.h -----------------------------------------------------------------------
 
 def philox(counter, key):
     """Philox4x32-10, Salmon et al. 2011."""
@@ -151,23 +154,27 @@ class Masker:
         return seen, wanted
 
 
-# ---- the model ---------------------------------------------------------------------------------------------
+# ---- the model -----------------------------------------------------------------------------------
 
 class Net:
     """parameters: graft's names; those of the decoder only in a recipe with an mlm phase."""
 
     def __init__(self, folder, recipe, dtype):
         self.recipe = recipe
-        self.model = BertForMaskedLM.from_pretrained(folder / "model", dtype=dtype, attn_implementation="eager").eval()
+        self.model = BertForMaskedLM.from_pretrained(folder / "model", dtype=dtype,
+                                                     attn_implementation="eager").eval()
         heads = c.load_heads(folder / "heads.safetensors", dtype)
-        self.heads = {n: p for n, p in heads.items() if n.split(".")[1] in [t["name"] for t in recipe["tasks"]]}
+        tasks = [t["name"] for t in recipe["tasks"]]
+        self.heads = {n: p for n, p in heads.items() if n.split(".")[1] in tasks}
         mlm = any(p.get("objective") == "mlm" for p in recipe["phases"])
         own = {n.removeprefix("bert."): p for n, p in self.model.named_parameters()}
-        self.parameters = {n: p for n, p in own.items() if mlm or not n.startswith("cls.")} | self.heads
+        own = {n: p for n, p in own.items() if mlm or not n.startswith("cls.")}
+        self.parameters = own | self.heads
         self.data = Data(folder, recipe)
         self.texts = self.data
         if "data" in recipe.get("mlm", {}):
-            self.texts = Data(folder, {**recipe, "tasks": [], "data": {"train": recipe["mlm"]["data"]}})
+            unlabelled = {"tasks": [], "data": {"train": recipe["mlm"]["data"]}}
+            self.texts = Data(folder, recipe | unlabelled)
         self.masker = Masker(folder, recipe)
         self.settings = {t["name"]: self.loss_settings(t) for t in recipe["tasks"]}
 
@@ -179,7 +186,8 @@ class Net:
             weight = [weight.get(name, 1.0) for name in task["classes"]]
         # graft keeps class weights as float32
         weight = None if weight is None else torch.tensor(weight, dtype=torch.float32).double()
-        return dict(class_weight=weight, smoothing=task.get("label_smoothing", 0.0), gamma=task.get("focal_gamma", 0.0))
+        return dict(class_weight=weight, smoothing=task.get("label_smoothing", 0.0),
+                    gamma=task.get("focal_gamma", 0.0))
 
     def task_losses(self, rows):
         """Of each task over the rows' labels; None without any."""
@@ -187,9 +195,9 @@ class Net:
         embedding = c.normalise(c.pool(hidden, mask, "mean"))
         out = []
         for t in self.recipe["tasks"]:
-            z = embedding @ self.heads[f"heads.{t['name']}.weight"].T + self.heads[f"heads.{t['name']}.bias"]
-            loss = make_losses.LOSSES[OPS[t["type"]]]
-            total, divisor = loss(z.double(), self.data.labels[t["name"]][rows], self.settings[t["name"]])
+            name, loss = t["name"], make_losses.LOSSES[OPS[t["type"]]]
+            z = embedding @ self.heads[f"heads.{name}.weight"].T + self.heads[f"heads.{name}.bias"]
+            total, divisor = loss(z.double(), self.data.labels[name][rows], self.settings[name])
             out.append(total / divisor if divisor > 0 else None)
         return out
 
@@ -199,11 +207,12 @@ class Net:
         labels = torch.full_like(ids, -100)
         for i, row in enumerate(wanted):
             labels[i, :len(row)] = torch.tensor(row)
-        return self.model(input_ids=ids, attention_mask=mask, token_type_ids=torch.zeros_like(ids), labels=labels).loss
+        return self.model(input_ids=ids, attention_mask=mask,
+                          token_type_ids=torch.zeros_like(ids), labels=labels).loss
 
 
 def balanced(task, labels):
-    """scikit-learn's "balanced": n / (C n_c); of a multi_label class its negatives over its positives."""
+    """scikit-learn's "balanced": n / (C n_c); of a multi_label class negatives over positives."""
     if task["type"] == "multi_label":
         there = labels[~labels[:, 0].isnan()]
         positive = there.sum(0)
@@ -213,7 +222,7 @@ def balanced(task, labels):
     return (len(there) / (len(counts) * counts.double())).tolist()
 
 
-# ---- balancing ---------------------------------------------------------------------------------------------
+# ---- balancing -----------------------------------------------------------------------------------
 
 class Fixed:
     def total(self, losses):
@@ -238,7 +247,8 @@ def fix_weights(recipe, phase):
     """make_balance.py knows four tasks; one of weight 0 is none."""
     weights = r.phase_weights(phase, recipe["tasks"])
     b.FIXED = list(weights.values()) + [0.0] * (4 - len(weights))
-    b.REGRESSION = [t["type"] == "regression" for t in recipe["tasks"]] + [False] * (4 - len(weights))
+    b.REGRESSION = [t["type"] == "regression" for t in recipe["tasks"]]
+    b.REGRESSION += [False] * (4 - len(weights))
 
 
 def make_balance(recipe):
@@ -246,7 +256,8 @@ def make_balance(recipe):
     if "method" not in settings:
         return Fixed()
     rate = 0.01 if settings["method"] == "uncertainty" else 0.025
-    return METHODS[settings["method"]]({"lr": rate, "alpha": 1.5, "temperature": 2.0, "decay": 0.01} | settings)
+    defaults = {"lr": rate, "alpha": 1.5, "temperature": 2.0, "decay": 0.01}
+    return METHODS[settings["method"]](defaults | settings)
 
 
 def find_weights(balance, losses):
@@ -259,9 +270,9 @@ def find_weights(balance, losses):
     return total.item(), [None if s is None else s.item() for s in slopes]
 
 
-# ---- what trains -------------------------------------------------------------------------------------------
+# ---- what trains ---------------------------------------------------------------------------------
 
-def is_open(name, n_layers, lowest):
+def is_open(name, lowest):
     if name.startswith("embeddings."):
         return lowest < 0
     layer = re.match(r"encoder\.layer\.(\d+)\.", name)
@@ -273,7 +284,10 @@ def lowest_layer(phase, n_layers, epoch, step):
     settings = phase.get("unfreeze")
     if not settings:
         return -1
-    stage = step // settings["every_steps"] if "every_steps" in settings else epoch // settings["every_epochs"]
+    if "every_steps" in settings:
+        stage = step // settings["every_steps"]
+    else:
+        stage = epoch // settings["every_epochs"]
     before = settings["layers"] * (stage - 1)
     return -1 if before >= n_layers else max(0, n_layers - settings["layers"] * stage)
 
@@ -289,7 +303,8 @@ def phase_rules(net, phase):
             if re.fullmatch(r.pattern_regex(pattern, n_layers), name):
                 plain = name.endswith(".bias") or ".LayerNorm." in name
                 decay = rule.get("weight_decay", 0.0 if plain else default)
-                lr = rule["lr"] * rule.get("layer_decay", 1.0) ** r.layer_decay_power(name, n_layers)
+                power = r.layer_decay_power(name, n_layers)
+                lr = rule["lr"] * rule.get("layer_decay", 1.0) ** power
                 out[name] = dict(lr=lr, weight_decay=decay, l2_sp=rule.get("l2_sp", 0.0))
                 break
     return {n: rule for n, rule in out.items() if not n.startswith(still)}
@@ -313,7 +328,7 @@ def phase_factors(phase, total):
     return make_schedules.factors(kind, r.warmup_updates(warmup, total), total, settings)
 
 
-# ---- an update ---------------------------------------------------------------------------------------------
+# ---- an update -----------------------------------------------------------------------------------
 
 def flat(gradients, names):
     return torch.cat([gradients[n].reshape(-1) for n in names]) if names else torch.zeros(0)
@@ -326,15 +341,18 @@ def task_gradients(losses, parameters):
         if loss is None:
             out.append(None)
             continue
-        found = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
-        out.append({n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), found)})
+        found = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True,
+                                    allow_unused=True)
+        out.append({n: torch.zeros_like(p) if g is None else g
+                    for (n, p), g in zip(parameters.items(), found)})
     return out
 
 
 def combine(recipe, gradients, weights, parameters, step):
     """Sets the parameters' gradients: surgery on the shared ones, the sum for the heads."""
     surgery = recipe.get("surgery", {}).get("method", "none")
-    weighted = [None if g is None else {n: w * x for n, x in g.items()} for g, w in zip(gradients, weights)]
+    weighted = [None if g is None else {n: w * x for n, x in g.items()}
+                for g, w in zip(gradients, weights)]
     there = [g for g in weighted if g is not None]
     for name, p in parameters.items():
         p.grad = sum(g[name] for g in there)
@@ -345,7 +363,8 @@ def combine(recipe, gradients, weights, parameters, step):
     if surgery == "pcgrad":
         whole = b.pcgrad(vectors, recipe["seed"], step)
     else:
-        whole = torch.as_tensor(b.cagrad(vectors, recipe["surgery"].get("c", 0.5)), dtype=vectors[0].dtype)
+        whole = b.cagrad(vectors, recipe["surgery"].get("c", 0.5))
+        whole = torch.as_tensor(whole, dtype=vectors[0].dtype)
     for name, part in zip(shared, whole.split([parameters[n].numel() for n in shared])):
         parameters[name].grad = part.reshape(parameters[name].shape).clone()
 
@@ -369,8 +388,7 @@ class Training:
 
     def open(self, rules, lowest):
         """What trains now; anchors and averages are born with it."""
-        n_layers = self.net.model.config.num_hidden_layers
-        trained = {n: p for n, p in self.parameters.items() if n in rules and is_open(n, n_layers, lowest)}
+        trained = {n: p for n, p in self.parameters.items() if n in rules and is_open(n, lowest)}
         for name, p in self.parameters.items():
             p.requires_grad_(name in trained)
             p.grad = None
@@ -384,14 +402,16 @@ class Training:
         for name, p in trained.items():
             if rules[name]["l2_sp"] > 0:
                 p.grad = p.grad + rules[name]["l2_sp"] * (p.detach() - self.anchors[name])
-        norm = torch.nn.utils.clip_grad_norm_(trained.values(), self.recipe["optimizer"].get("clip_norm") or torch.inf)
+        limit = self.recipe["optimizer"].get("clip_norm") or torch.inf
+        norm = torch.nn.utils.clip_grad_norm_(trained.values(), limit)
         for group in self.optimizer.param_groups:
             rule = rules.get(group["name"], {"lr": 0.0, "weight_decay": 0.0})
             group.update(lr=rule["lr"] * factor, weight_decay=rule["weight_decay"])
         self.optimizer.step()
         decay = self.recipe["optimizer"].get("ema")
         if decay:
-            get_ema_multi_avg_fn(decay)([self.averages[n] for n in trained], [p.detach() for p in trained.values()], 1)
+            get_ema_multi_avg_fn(decay)([self.averages[n] for n in trained],
+                                        [p.detach() for p in trained.values()], 1)
         for name in trained:
             self.counts[name] += 1
         return norm.item()
@@ -407,7 +427,8 @@ class Training:
             after = self.net.task_losses(rows)
         kept = [None if x is None else x.detach().double() for x in losses]
         self.balance.see(kept, lengths, [None if x is None else x.double() for x in after])
-        return dict(losses=[None if x is None else x.item() for x in losses], weights=weights, total=total, norm=norm)
+        return dict(losses=[None if x is None else x.item() for x in losses], weights=weights,
+                    total=total, norm=norm)
 
     def mlm_update(self, rows, place, trained, rules, factor):
         loss = self.net.mlm_loss(rows, *place)
@@ -419,16 +440,17 @@ class Training:
         phase, step = self.recipe["phases"][index], 0
         mlm, rules = phase.get("objective") == "mlm", phase_rules(self.net, phase)
         data = self.net.texts if mlm else self.net.data
-        epochs = [epoch_batches(self.recipe, data, index, epoch) for epoch in range(phase["epochs"])]
+        epochs = [epoch_batches(self.recipe, data, index, i) for i in range(phase["epochs"])]
         self.batches.append(epochs)
         factors = phase_factors(phase, sum(len(epoch_updates(self.recipe, e)) for e in epochs))
+        n_layers = self.net.model.config.num_hidden_layers
         fix_weights(self.recipe, phase)
         for epoch, batches in enumerate(epochs):
             for rows in epoch_updates(self.recipe, batches):
-                lowest = lowest_layer(phase, self.net.model.config.num_hidden_layers, epoch, step)
-                trained = self.open(rules, lowest)
-                made = self.mlm_update(rows, (index, epoch), trained, rules, factors[step]) if mlm else \
-                    self.update(rows, trained, rules, factors[step])
+                trained = self.open(rules, lowest_layer(phase, n_layers, epoch, step))
+                given = (trained, rules, factors[step])
+                made = self.mlm_update(rows, (index, epoch), *given) if mlm else \
+                    self.update(rows, *given)
                 elements = sum(p.numel() for p in trained.values())
                 self.records.append(made | dict(factor=factors[step], elements=elements))
                 step, self.step = step + 1, self.step + 1
