@@ -35,8 +35,10 @@ class RunFolder(Trained):
         names = sorted(str(p.relative_to(self.run_folder)) for p in self.run_folder.rglob("*"))
         self.assertEqual([n for n in names if not n.startswith("model")],
                          ["SHA256SUMS", "checkpoints", "checkpoints/best.h5",
-                          "checkpoints/step-000000075.h5", "checkpoints/step-000000100.h5", "lock",
-                          "log.jsonl", "metrics.json", "plan.txt", "recipe.json"])
+                          "checkpoints/step-000000075.h5", "checkpoints/step-000000100.h5",
+                          "forgetting", "forgetting/base.safetensors",
+                          "forgetting/phase-2.safetensors", "lock", "log.jsonl",
+                          "metrics.json", "plan.txt", "recipe.json"])
         for name in ("modules.json", "config_sentence_transformers.json", "config.json",
                      "sentence_bert_config.json", "1_Pooling/config.json", "model.safetensors",
                      "vocab.txt", "tokenizer.json", "tokenizer_config.json",
@@ -49,8 +51,9 @@ class RunFolder(Trained):
 
     def test_recipe_is_resolved(self):
         recipe = json.loads((self.run_folder / "recipe.json").read_text())
-        self.assertEqual(recipe["optimizer"], {"name": "adamw", "betas": [0.9, 0.999], "eps": 1e-8,
-                                               "weight_decay": 0.01, "clip_norm": 1})
+        self.assertEqual(recipe["optimizer"], {
+            "name": "adamw", "momentum": 0.9, "nesterov": False, "ema": None,
+            "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "clip_norm": 1})
         self.assertEqual(recipe["select"], {
             "metric": "mean(category.macro_f1, sentiment.macro_f1)", "patience": None})
         self.assertEqual(recipe["save"], {"every_steps": None, "keep": 2})
@@ -71,7 +74,7 @@ class RunFolder(Trained):
 
     def test_metrics(self):
         metrics = metrics_of(self.run_folder)
-        self.assertEqual(list(metrics), ["best", "dev", "test"])
+        self.assertEqual(list(metrics), ["best", "dev", "test", "phases"])
         for split in ("dev", "test"):
             lines = (self.folder / f"project/{split}.jsonl").read_text().splitlines()
             rows = [json.loads(line) for line in lines]
@@ -218,7 +221,7 @@ class Overwriting(Trained):
                 *sets(seed=1, phases__1__epochs=1))
         self.assertEqual([p.name for p in self.target.glob("note")], [])
         self.assertEqual(metrics_of(self.target)["best"]["step"] % 25, 0)
-        self.assertEqual(len(log_of(self.target)), 52)
+        self.assertEqual(len(log_of(self.target)), 50 + 2 + 2)  # updates, epochs, phases
         self.assertNotEqual(results_of(self.target), before)
 
     def test_what_is_no_run_is_never_removed(self):
