@@ -184,6 +184,11 @@ static bool add_classes(const gf_task_metrics *t, gf_text *out, gf_err *e) {
     return ok;
 }
 
+static bool add_density(const gf_task_metrics *t, gf_text *out, gf_err *e) {
+    if (isnan(t->density)) return gf_text_add(out, e, "label density -\n");
+    return gf_text_add(out, e, "label density %.4f\n", t->density);
+}
+
 bool gf_metrics_details(const gf_metrics *m, gf_text *out, gf_err *e) {
     bool ok = true;
     for (int64_t h = 0; ok && h < m->n_tasks; h++) {
@@ -191,9 +196,7 @@ bool gf_metrics_details(const gf_metrics *m, gf_text *out, gf_err *e) {
         bool cells = t->head->type == GF_TASK_MULTI_LABEL;
         ok = add_all_values(t, out, e);
         if (!ok || t->head->type == GF_TASK_REGRESSION) continue;
-        ok = add_classes(t, out, e) &&
-             (cells ? gf_text_add(out, e, "label density %.4f\n", t->density)
-                    : add_confusion(t, out, e));
+        ok = add_classes(t, out, e) && (cells ? add_density(t, out, e) : add_confusion(t, out, e));
     }
     return ok;
 }

@@ -68,7 +68,8 @@ bool gf_report_conflicts(gf_stepper *s, const gf_recipe *r, cJSON *parent, gf_er
     for (int64_t t = 0; ok && t < r->n_tasks; t++)
         ok = gf_json_number(norms, r->tasks[t].name, gf_conflict_norm(c, t), e);
     ok = ok && gf_conflict_write_advice(c, n.tasks, n.places, &advice, e);
-    gf_text_trim(&advice);
+    if (ok && advice.length && advice.data[advice.length - 1] == '\n')
+        advice.data[--advice.length] = 0;
     ok = ok && gf_json_string(j, "advice", advice.data, e);
     gf_text_free(&advice);
     free_names(&n);

@@ -318,7 +318,8 @@ static void test_kept_embeddings_are_the_projected_ones(void **state) {
     assert_true(fabs(kept.tasks[0].value[GF_METRIC_LOSS] - fresh.tasks[0].value[GF_METRIC_LOSS]) <
                 1e-6);
     assert_true(kept.tasks[0].value[GF_METRIC_LOSS] > 0);
-    p.train = f;
+    if (!gf_phase_assign(&p, &r, 0, &e)) fail_msg("%s", e.text);
+    p.train = f; /* goes with the phase */
     assert_true(gf_stepper_start(&s, &r, &e));
     if (!gf_step_plan_batch(&s, &r, &n, &p, (const int64_t[]){2, 0, 3}, 3, 0, &e))
         fail_msg("%s", e.text);
@@ -326,7 +327,7 @@ static void test_kept_embeddings_are_the_projected_ones(void **state) {
     gf_stepper_free(&s, &r);
     gf_metrics_free(&kept);
     gf_metrics_free(&fresh);
-    gf_features_free(&f);
+    gf_phase_end(&p);
     gf_engine_stop(&n);
     gf_run_close(&r);
     gf_recipe_free(&c);
