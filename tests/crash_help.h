@@ -120,7 +120,7 @@ typedef struct outcome {
     int signal; /* that ended the process, 0 if it ended by itself */
     bool ok, fired, stop;
     gf_err e;
-    int64_t calls; /* of those that were counted */
+    int64_t calls;                 /* of those that were counted */
     int64_t steps, evals, batches; /* what the watcher saw: the last step, and how many */
     int warnings;
     char warning[512]; /* the last */
