@@ -329,7 +329,7 @@ static void test_a_lost_forgetting_file_is_a_warning(void **state) {
     }
 }
 
-/* The "phases" of a run that goes back to step 6 with another rate, so that its second phase begins
+/* The "phases" of a run that goes back to step 4 with another rate, so that its second phase begins
  * with other weights than it once did; freed by the caller. */
 static char *phases_of_another_course(bool forgotten) {
     attempt a = {.recipe = "adapt.json", .stop_behind = 10, .set = "save.keep=9"};
@@ -340,8 +340,8 @@ static char *phases_of_another_course(bool forgotten) {
     run_ok(&(attempt){.resume = true,
                       .force = true,
                       .recipe = a.recipe,
-                      .at_step = 6,
-                      .set = "phases.0.schedule={}"});
+                      .at_step = 4,
+                      .set = "phases.0.trainable.*.lr=0.01"});
     phases = read_phases();
     text = cJSON_PrintUnformatted(phases);
     cJSON_Delete(phases);
