@@ -129,7 +129,7 @@ test:
 	scripts/test
 
 # The fault tests in their long form, some quarter of an hour. See docs/promises.md.
-CRASH := $(addprefix $(BUILD)/tests/test_,crash power resume damage)
+CRASH := $(addprefix $(BUILD)/tests/test_,crash features power resume damage)
 crash: all $(CRASH)
 	GRAFT=$(BUILD)/graft GRAFT_ALL_FAULTS=1 GRAFT_KILLS=1000 TMPDIR=$(if $(wildcard /dev/shm),/dev/shm,/tmp) \
 	    python3 -B tests/run -v --limit 3600 $(CRASH) \
