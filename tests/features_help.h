@@ -50,8 +50,8 @@ static const feature features[] = {
      " \"phases\": [{\"name\": \"upper\", \"epochs\": 1, \"loss_weights\": {\"stars\": 0},"
      " \"trainable\": {\"heads.*\": {\"lr\": 0.3},"
      " \"encoder.layer[-1:].*\": {\"lr\": 0.2, \"l2_sp\": 0.5}}},"
-     "{\"name\": \"all\", \"epochs\": 4, \"trainable\": {\"*\": {\"lr\": 0.3, \"l2_sp\": 0.01}},"
-     " \"schedule\": {\"type\": \"reduce_on_plateau\", \"patience\": 0, \"factor\": 0.5}}]}\n"},
+     "{\"name\": \"all\", \"epochs\": 5, \"trainable\": {\"*\": {\"lr\": 0.2, \"l2_sp\": 0.01}},"
+     " \"schedule\": {\"type\": \"reduce_on_plateau\", \"patience\": 1, \"factor\": 0.5}}]}\n"},
     /* Gradients are compared and then made again; weights that go by epochs, over an mlm phase. */
     {"turns.json",
      "\"batch\": {\"size\": 2, \"accumulate\": 2}, \"mix\": {\"type\": \"uniform\"},"
