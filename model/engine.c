@@ -44,11 +44,6 @@ bool gf_engine_heads(gf_engine *n, const gf_model *m, int64_t rows, const gf_rea
     return ok;
 }
 
-void gf_engine_softmax(const gf_engine *n, int64_t classes, const gf_real *logits,
-                       gf_real *probabilities) {
-    n->vec->softmax(classes, 1, logits, probabilities);
-}
-
 int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t count,
                             int64_t max_rows) {
     int64_t taken = 0, tokens = 0;

@@ -26,9 +26,6 @@ bool gf_engine_embed(gf_engine *n, gf_model *m, const gf_batch *b, gf_real *out,
 /* All heads over embeddings [rows, E]: logits[h] is [rows, classes of head h]. */
 bool gf_engine_heads(gf_engine *n, const gf_model *m, int64_t rows, const gf_real *embeddings,
                      gf_real *const *logits, gf_err *e);
-/* probabilities [classes] = softmax(logits). */
-void gf_engine_softmax(const gf_engine *n, int64_t classes, const gf_real *logits,
-                       gf_real *probabilities);
 
 /* How many of rows order[0 .. count) go into one inference batch: at most max_rows and about
  * GF_BATCH_TOKENS tokens. Packing wastes nothing, so a batch need only be large enough to be quick.

@@ -233,13 +233,15 @@ bool gf_step_plan_batch(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, con
 static bool lose(const update *u, const char *what, const int64_t *rows, int64_t count, gf_err *e) {
     char lines[160] = "";
     size_t used = 0;
-    const char *path = NULL, *first = NULL;
-    for (int64_t i = 0; i < count && used < sizeof lines - 24; i++) {
+    const char *path = NULL, *first = NULL, *last = NULL;
+    for (int64_t i = 0; i < count && used < sizeof lines - 24; i++, last = path) {
         int64_t line;
+        bool other;
         gf_dataset_place(u->phase->data, rows[i], &path, &line);
+        other = last && strcmp(path, last) != 0; /* a batch may hold rows of several files */
         if (!first) first = path;
-        used += (size_t)snprintf(lines + used, sizeof lines - used, "%s%lld", i ? ", " : "",
-                                 (long long)line);
+        used += (size_t)snprintf(lines + used, sizeof lines - used, "%s%s%s%lld", i ? ", " : "",
+                                 other ? path : "", other ? ":" : "", (long long)line);
     }
     return gf_fail(
         e, GF_E_NUMERIC,
@@ -418,7 +420,8 @@ static bool find_gradients(const update *u, gf_err *e) {
     if (!apart) return run_together(u, e);
     mark_absent(u, u->out->loss);
     find_weights(u);
-    gf_apart_norms(&u->s->apart, u->out->weight, vec, u->s->norms);
+    if (gf_balance_wants_norms(&u->s->balance))
+        gf_apart_norms(&u->s->apart, u->out->weight, vec, u->s->norms);
     gf_apart_combine(&u->s->apart, &u->s->surgery, u->out->weight, u->at->step, vec, pool);
     return true;
 }
