@@ -68,7 +68,7 @@ static void multiply_rows(const one_head *o, const gf_real *a, const gf_real *b,
 
 /* y (+)= p x or pᵀ x over the head's columns. */
 static void mix_rows(const one_head *o, const gf_real *p, bool transpose, const gf_real *x,
-                     gf_real *y, gf_real beta) {
+                     gf_real *y, bool add) {
     gf_gemm_here(&(gf_product){.m = o->s,
                                .n = o->d,
                                .k = o->s,
@@ -79,7 +79,7 @@ static void mix_rows(const one_head *o, const gf_real *p, bool transpose, const 
                                .ldb = o->h,
                                .c = y + o->at,
                                .ldc = o->h,
-                               .beta = beta});
+                               .add = add});
 }
 
 /* p [s, s] = softmax(q kᵀ / sqrt(d)). */
@@ -103,7 +103,7 @@ static void forward_head(void *job, int64_t part, int thread) {
     gf_real *p = j->n->scratch + thread * j->stride; /* [s, s] */
     find_probabilities(&o, p);
     drop(&o, p, p);
-    mix_rows(&o, p, false, j->n->in[2]->x, gf_out(j->n), 0);
+    mix_rows(&o, p, false, j->n->in[2]->x, gf_out(j->n), false);
 }
 
 static void run_heads(gf_node *n, gf_part *run, int64_t buffers) {
@@ -124,14 +124,14 @@ static void backward_head(void *job, int64_t part, int thread) {
     gf_real *dp = dropped + o.s * o.s;                                      /* [s, s] */
     find_probabilities(&o, p);
     drop(&o, p, dropped);
-    if (v->g) mix_rows(&o, dropped, true, n->g, v->g, 1);
+    if (v->g) mix_rows(&o, dropped, true, n->g, v->g, true);
     if (!q->g && !k->g) return;
     multiply_rows(&o, n->g, v->x, dp);
     drop(&o, dp, dp);
     for (int64_t i = 0; i < o.s; i++)
         gf_node_vec(n)->softmax_slope(o.s, scale, p + i * o.s, dp + i * o.s, dp + i * o.s);
-    if (q->g) mix_rows(&o, dp, false, k->x, q->g, 1);
-    if (k->g) mix_rows(&o, dp, true, q->x, k->g, 1);
+    if (q->g) mix_rows(&o, dp, false, k->x, q->g, true);
+    if (k->g) mix_rows(&o, dp, true, q->x, k->g, true);
 }
 
 static void backward(gf_node *n) { run_heads(n, backward_head, 3); }

@@ -30,6 +30,7 @@ typedef struct products {
     cJSON *list;
     gf_real *x, *y; /* [T, WIDEST] */
     gf_real *w;     /* [WIDEST, NARROW] */
+    gf_real *work;  /* of a product */
 } products;
 
 static gf_product forward_of(const products *s, const layer *l, int64_t t) {
@@ -98,6 +99,7 @@ static bool measure(products *s, const layer *l, int64_t t, const struct directi
     int threads = gf_pool_threads(s->pool);
     double rate, share;
     cJSON *j = gf_json_object(s->list, NULL, e);
+    job.p.work = s->work;
     rate = 2e-9 * (double)job.p.m * (double)job.p.n * (double)job.p.k /
            gf_bench_best(5, multiply, &job);
     share = rate / (s->report->peak * threads);
@@ -131,11 +133,23 @@ static bool measure_with(products *s, int threads, gf_err *e) {
     return ok;
 }
 
+static int64_t largest_work(void) {
+    int64_t most = 1;
+    for (int i = 0; i < N_LAYERS; i++)
+        for (int d = 0; d < N_DIRECTIONS; d++) {
+            gf_product p = directions[d].of(&(products){0}, &layers[i], tokens[0]);
+            int64_t work = gf_gemm_work(p.n, p.k);
+            if (work > most) most = work;
+        }
+    return most;
+}
+
 bool gf_bench_products(gf_bench_report *report, gf_err *e) {
     products s = {.report = report};
     bool ok = (s.x = gf_alloc_array(tokens[0] * WIDEST, sizeof *s.x, e)) &&
               (s.y = gf_alloc_array(tokens[0] * WIDEST, sizeof *s.y, e)) &&
               (s.w = gf_alloc_array(WIDEST * NARROW, sizeof *s.w, e)) &&
+              (s.work = gf_alloc_array(largest_work(), sizeof *s.work, e)) &&
               (s.list = gf_json_array(report->json, "products", e));
     if (ok) refill(&s);
     if (ok && report->print)
@@ -147,5 +161,6 @@ bool gf_bench_products(gf_bench_report *report, gf_err *e) {
     gf_free(s.x);
     gf_free(s.y);
     gf_free(s.w);
+    gf_free(s.work);
     return ok;
 }

@@ -1,100 +1,232 @@
 #include "core/gemm.h"
 
-#include <cblas.h>
+#include "core/gemm_blas.h"
+#include "core/gemm_tiles.h"
+
 #include <stdio.h>
-#include <string.h>
 
-/* Panels of C. There are 8 where they keep LEAST_WORK multiplications each, and 16 where they keep
- * MUCH_WORK: enough to go round, and no more, since each packs its own part of A and B. Their sides
- * are multiples of every micro-kernel's. */
-enum { PANELS = 8, MANY_PANELS = 16, ROW_STEP = 24, COLUMN_STEP = 48 };
-static const double LEAST_WORK = 1 << 21, MUCH_WORK = 1 << 28;
-
-#if GF_REAL_IS_FLOAT
-#define BLAS_GEMM cblas_sgemm
-#else
-#define BLAS_GEMM cblas_dgemm
-#endif
-
-void gf_gemm_here(const gf_product *p) {
-    BLAS_GEMM(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
-              p->transpose_b ? CblasTrans : CblasNoTrans, (blasint)p->m, (blasint)p->n,
-              (blasint)p->k, p->alpha == 0 ? 1 : p->alpha, p->a, (blasint)p->lda, p->b,
-              (blasint)p->ldb, p->beta, p->c, (blasint)p->ldc);
-}
-
-typedef struct panels {
-    const gf_product *p;
-    int64_t rows, columns; /* of a panel */
-    int64_t across;        /* panels side by side */
-    gf_epilogue *then;
-    void *context;
-} panels;
+/* How a product is cut, for caches of 32 KiB and 512 KiB: a panel of B, 16 or 32 columns of DEPTH
+ * elements, stays in the first cache, a block of A, BLOCK_ROWS by DEPTH, in the second, and so does
+ * the block of C that an epilogue then goes over. A part that packs a block of B for itself takes
+ * NARROW columns. WORK bounds the scratch for a packed B. None of these shows in the bits. */
+enum {
+    DEPTH = 384,
+    BLOCK_ROWS = 96,
+    BLOCK_COLUMNS = 384,
+    NARROW = 128,
+    LEAST_COLUMNS = 48,
+    PARTS_A_THREAD = 4,
+    PANELS_A_PART = 4,
+    WORK = 1 << 20,
+    LARGEST_WORK = 1 << 22
+};
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/* Cheaper than adding afterwards: BLAS would clear C first. */
-static void start_rows(gf_product *p, int64_t column) {
-    for (int64_t r = 0; r < p->m; r++)
-        memcpy(p->c + r * p->ldc, p->start + column, (size_t)p->n * sizeof *p->c);
-    p->beta = 1;
-}
-
-static void run_panel(void *job, int64_t part, int thread) {
-    const panels *s = job;
-    int64_t row = part / s->across * s->rows, column = part % s->across * s->columns;
-    gf_product p = *s->p;
-    (void)thread;
-    p.m = least(p.m - row, s->rows);
-    p.n = least(p.n - column, s->columns);
-    p.a += p.transpose_a ? row : row * p.lda;
-    p.b += p.transpose_b ? column * p.ldb : column;
-    p.c += row * p.ldc + column;
-    if (p.start) start_rows(&p, column);
-    gf_gemm_here(&p);
-    if (s->then) s->then(s->context, row, p.m, column, p.n);
-}
-
 static int64_t pieces(int64_t length, int64_t piece) { return (length + piece - 1) / piece; }
+static int64_t up(int64_t length, int64_t step) { return pieces(length, step) * step; }
 
-static int64_t count_panels(const gf_product *p) {
-    double work = (double)p->m * (double)p->n * (double)p->k;
-    int64_t count = 1;
-    while (count < PANELS && work >= 2 * (double)count * LEAST_WORK) count *= 2;
-    return work >= MANY_PANELS * MUCH_WORK ? MANY_PANELS : count;
+/* k elements are taken in blocks of like size. */
+static int64_t depth(int64_t k) { return k < 1 ? 1 : pieces(k, pieces(k, DEPTH)); }
+
+/* One product on its way. */
+typedef struct product {
+    const gf_tiles *tiles;
+    const gf_product *p;
+    int64_t first, k;      /* the elements of k that are taken now */
+    const gf_real *packed; /* B's panels over them, `stride` apart; NULL: each part packs its own */
+    int64_t stride;
+    int64_t rows, columns, across; /* of a part; parts side by side */
+    gf_epilogue *then;
+    void *context;
+} product;
+
+/* A block of C, and room to pack the blocks of A and B that it comes from. */
+typedef struct block {
+    int64_t row, rows, column, columns;
+    gf_real *a, *b;
+    bool keeps_a, keeps_b; /* the room holds them already */
+} block;
+
+static gf_packing rows_of(const gf_product *p, const block *c, int64_t first, int64_t k) {
+    gf_packing r = {.items = c->rows, .k = k};
+    r.item_stride = p->transpose_a ? 1 : p->lda;
+    r.k_stride = p->transpose_a ? p->lda : 1;
+    r.x = p->a + c->row * r.item_stride + first * r.k_stride;
+    return r;
 }
 
-/* Of the ways to cut C into that many panels, the one that packs the least: A is packed once for
- * each panel across, B once for each panel down. */
-static void cut(panels *s) {
+static gf_packing columns_of(const gf_product *p, int64_t column, int64_t columns, int64_t first,
+                             int64_t k) {
+    gf_packing r = {.items = columns, .k = k};
+    r.item_stride = p->transpose_b ? p->ldb : 1;
+    r.k_stride = p->transpose_b ? 1 : p->ldb;
+    r.x = p->b + column * r.item_stride + first * r.k_stride;
+    return r;
+}
+
+/* Where the chains of a block are at element `first` of k: in C, or not begun. */
+static void find_start(gf_tiling *t, const gf_product *p, int64_t column, int64_t first) {
+    static const gf_real zeros[BLOCK_COLUMNS];
+    bool begun = first > 0 || p->add;
+    t->from = begun ? t->c : p->start ? p->start + column : zeros;
+    t->from_stride = begun ? t->ldc : 0;
+}
+
+/* A block of C over the elements of k that are taken now; at most BLOCK_COLUMNS wide. */
+static void run_block(const product *s, const block *c) {
     const gf_product *p = s->p;
-    int64_t count = count_panels(p), best = 1;
-    for (int64_t down = 2; down <= count; down *= 2)
-        if (count / down * p->m + down * p->n < count / best * p->m + best * p->n) best = down;
-    s->rows = pieces(pieces(p->m, best), ROW_STEP) * ROW_STEP;
-    s->columns = pieces(pieces(p->n, count / best), COLUMN_STEP) * COLUMN_STEP;
+    int64_t step = depth(s->k), wide = s->tiles->columns, at = 0;
+    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc, .a = c->a};
+    t.c = p->c + c->row * p->ldc + c->column;
+    do {
+        t.k = least(step, s->k - at);
+        if (!c->keeps_a) {
+            gf_packing rows = rows_of(p, c, s->first + at, t.k);
+            s->tiles->pack_rows(&rows, c->a);
+        }
+        if (!s->packed && !c->keeps_b) {
+            gf_packing columns = columns_of(p, c->column, c->columns, s->first + at, t.k);
+            s->tiles->pack_columns(&columns, c->b);
+        }
+        t.b = s->packed ? s->packed + c->column / wide * s->stride + at * wide : c->b;
+        t.b_stride = s->packed ? s->stride : t.k * wide;
+        find_start(&t, p, c->column, s->first + at);
+        s->tiles->multiply(&t);
+        at += t.k;
+    } while (at < s->k);
+    if (s->then && s->first + s->k == p->k)
+        s->then(s->context, c->row, c->rows, c->column, c->columns);
+}
+
+/* What is packed serves all blocks beside and below, where it is all of k. */
+static void run_blocks(const product *s, int64_t part, int64_t wide, gf_real *a, gf_real *b) {
+    int64_t row = part / s->across * s->rows, column = part % s->across * s->columns;
+    int64_t row_end = least(row + s->rows, s->p->m),
+            column_end = least(column + s->columns, s->p->n);
+    bool whole = s->k <= DEPTH, one_row = row_end - row <= BLOCK_ROWS;
+    block c = {.a = a, .b = b};
+    for (c.column = column; c.column < column_end; c.column += wide) {
+        c.columns = least(wide, column_end - c.column);
+        c.keeps_a = whole && one_row && c.column > column;
+        for (c.row = row; c.row < row_end; c.row += BLOCK_ROWS) {
+            c.rows = least(BLOCK_ROWS, row_end - c.row);
+            c.keeps_b = whole && c.row > row;
+            run_block(s, &c);
+        }
+    }
+}
+
+/* The room for blocks is on the stack: 147 KiB, or 344. */
+static void run_packed(void *job, int64_t part, int thread) {
+    _Alignas(64) gf_real a[BLOCK_ROWS * DEPTH];
+    (void)thread;
+    run_blocks(job, part, BLOCK_COLUMNS, a, NULL);
+}
+
+static void run_alone(void *job, int64_t part, int thread) {
+    _Alignas(64) gf_real a[BLOCK_ROWS * DEPTH], b[NARROW * DEPTH];
+    (void)thread;
+    run_blocks(job, part, NARROW, a, b);
+}
+
+/* ---- B packed once for all parts ---- */
+
+typedef struct packing_job {
+    const product *s;
+    gf_real *out;
+} packing_job;
+
+static void pack_panels(void *job, int64_t part, int thread) {
+    const packing_job *j = job;
+    const gf_product *p = j->s->p;
+    int64_t wide = PANELS_A_PART * j->s->tiles->columns, column = part * wide;
+    gf_packing columns = columns_of(p, column, least(wide, p->n - column), j->s->first, j->s->k);
+    (void)thread;
+    j->s->tiles->pack_columns(&columns, j->out + column * j->s->k);
+}
+
+static void pack_all(gf_pool *pool, const product *s, gf_real *out) {
+    packing_job j = {s, out};
+    gf_pool_run(pool, pieces(s->p->n, PANELS_A_PART * s->tiles->columns), pack_panels, &j);
+}
+
+/* How many elements of k are packed at a time; 0: the scratch would be too large. */
+static int64_t fitting(const gf_tiles *tiles, int64_t n, int64_t k) {
+    int64_t columns = up(n, tiles->columns), most = WORK / columns / DEPTH * DEPTH;
+    if (most < DEPTH) most = columns * DEPTH <= LARGEST_WORK ? DEPTH : 0;
+    return least(most, k);
+}
+
+/* ---- whole products ---- */
+
+/* Parts are blocks of rows, whole rows where these go round, and a multiple of the threads. */
+static void cut(product *s, int threads, int64_t wide) {
+    const gf_product *p = s->p;
+    int64_t down = up(pieces(p->m, BLOCK_ROWS), threads);
+    s->rows = up(pieces(p->m, down), s->tiles->rows);
+    down = pieces(p->m, s->rows);
+    s->across = 1;
+    while (down * s->across < PARTS_A_THREAD * threads &&
+           pieces(p->n, 2 * s->across) >= LEAST_COLUMNS)
+        s->across *= 2;
+    s->columns = up(pieces(p->n, s->across), wide);
     s->across = pieces(p->n, s->columns);
 }
 
 void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *context) {
-    panels s = {.p = p, .then = then, .context = context};
+    product s = {.tiles = gf_tiles_best(), .p = p, .then = then, .context = context};
+    int64_t step;
     if (p->m < 1 || p->n < 1) return;
-    cut(&s);
-    gf_pool_run(pool, pieces(p->m, s.rows) * s.across, run_panel, &s);
+    if (!s.tiles) {
+        gf_blas_gemm(pool, p, then, context);
+        return;
+    }
+    step = p->work && !p->packed ? fitting(s.tiles, p->n, p->k) : 0;
+    s.k = step ? step : p->k;
+    cut(&s, gf_pool_threads(pool), s.tiles->columns);
+    for (s.first = 0; s.first == 0 || s.first < p->k; s.first += s.k) {
+        s.k = least(s.k, p->k - s.first);
+        s.stride = s.k * s.tiles->columns;
+        s.packed = step ? p->work : p->packed;
+        if (step) pack_all(pool, &s, p->work);
+        gf_pool_run(pool, pieces(p->m, s.rows) * s.across, s.packed ? run_packed : run_alone, &s);
+    }
 }
 
-bool gf_gemm_start(gf_err *e) {
-    openblas_set_num_threads(1);
-    if (openblas_get_num_threads() == 1) return true;
-    return gf_fail(
-        e, GF_E_INTERNAL,
-        "OpenBLAS: it keeps %d threads although 1 was asked for, so results would change "
-        "with them; set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1, or install its "
-        "pthread build (libopenblas0-pthread)",
-        openblas_get_num_threads());
+void gf_gemm_here(const gf_product *p) {
+    product s = {.tiles = gf_tiles_best(), .p = p, .k = p->k, .packed = p->packed};
+    s.rows = p->m;
+    s.columns = p->n;
+    s.across = 1;
+    if (p->m < 1 || p->n < 1) return;
+    if (!s.tiles)
+        gf_blas_gemm_here(p);
+    else
+        run_alone(&s, 0, 0);
 }
+
+int64_t gf_gemm_work(int64_t n, int64_t k) {
+    const gf_tiles *tiles = gf_tiles_best();
+    return tiles ? fitting(tiles, n, k) * up(n, tiles->columns) : 0;
+}
+
+int64_t gf_gemm_packed(int64_t n, int64_t k) {
+    const gf_tiles *tiles = gf_tiles_best();
+    return tiles ? up(n, tiles->columns) * k : 0;
+}
+
+void gf_gemm_pack(gf_pool *pool, const gf_product *p, gf_real *out) {
+    product s = {.tiles = gf_tiles_best(), .p = p, .k = p->k};
+    if (s.tiles) pack_all(pool, &s, out);
+}
+
+/* ---- which kernel ---- */
+
+bool gf_gemm_start(gf_err *e) { return gf_blas_start(e); }
 
 const char *gf_gemm_name(char *text, int size) {
-    snprintf(text, (size_t)size, "%s, core %s", openblas_get_config(), openblas_get_corename());
+    const gf_tiles *tiles = gf_tiles_best();
+    if (!tiles) return gf_blas_name(text, size);
+    snprintf(text, (size_t)size, "own kernel, %s", tiles->name);
     return text;
 }

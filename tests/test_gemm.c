@@ -1,6 +1,9 @@
-/* Products cut into panels: right to float's precision against sums in double, every element
- * handed to the epilogue once, and the same bits for any number of threads. */
+/* Products: right to float's precision against sums in double, every element handed to the epilogue
+ * once, the same bits for any number of threads; and with a kernel of our own each element is the
+ * chain of fused multiply-adds that core/gemm_tiles.h promises, whatever the shape around it. */
 #include "core/gemm.h"
+#include "core/gemm_blas.h"
+#include "core/gemm_tiles.h"
 #include "core/mem.h"
 #include "core/rng.h"
 
@@ -57,7 +60,7 @@ static gf_product product_of(const matrices *s, const struct size *z, bool ta, b
                         .transpose_b = tb,
                         .c = s->c,
                         .ldc = z->n,
-                        .beta = 1};
+                        .add = true};
 }
 
 typedef struct mark_job {
@@ -121,6 +124,142 @@ static void test_threads(void **state) {
     }
 }
 
+/* ---- the promise of the kernels, by libm's fmaf ---- */
+
+/* What a product's element is to be, `c` being what C held. */
+static float chain(const gf_product *p, int64_t i, int64_t j, float c) {
+    float sum = p->add ? c : p->start ? p->start[j] : 0;
+    for (int64_t k = 0; k < p->k; k++)
+        sum = fmaf(p->a[p->transpose_a ? k * p->lda + i : i * p->lda + k],
+                   p->b[p->transpose_b ? j * p->ldb + k : k * p->ldb + j], sum);
+    return sum;
+}
+
+/* `before` is what s->c held. */
+static void check_chains(const matrices *s, const gf_product *p, const gf_real *before,
+                         const char *what) {
+    for (int64_t i = 0; i < p->m; i++)
+        for (int64_t j = 0; j < p->n; j++) {
+            float want = chain(p, i, j, before[i * p->ldc + j]), got = s->c[i * p->ldc + j];
+            if (memcmp(&want, &got, sizeof want) != 0)
+                fail_msg("%s: [%d, %d] of %d x %d x %d: %a, want %a", what, (int)i, (int)j,
+                         (int)p->m, (int)p->n, (int)p->k, (double)got, (double)want);
+        }
+    for (int64_t i = 0; i < p->m; i++) /* and nothing beside C was written */
+        assert_memory_equal(s->c + i * p->ldc + p->n, before + i * p->ldc + p->n,
+                            (size_t)(p->ldc - p->n) * sizeof *s->c);
+}
+
+/* One tile call of a table over matrices packed by it. */
+static void run_tiles(const gf_tiles *t, const gf_product *p, gf_real *a, gf_real *b) {
+    gf_packing rows = {.items = p->m, .k = p->k, .x = p->a};
+    gf_packing columns = {.items = p->n, .k = p->k, .x = p->b};
+    rows.item_stride = p->transpose_a ? 1 : p->lda;
+    rows.k_stride = p->transpose_a ? p->lda : 1;
+    columns.item_stride = p->transpose_b ? p->ldb : 1;
+    columns.k_stride = p->transpose_b ? 1 : p->ldb;
+    t->pack_rows(&rows, a);
+    t->pack_columns(&columns, b);
+    t->multiply(&(gf_tiling){p->m, p->n, p->k, p->ldc, p->add ? p->ldc : 0, a, b,
+                             p->add ? p->c : p->start, p->k * t->columns, p->c});
+}
+
+static int64_t any(gf_rng *r, int64_t most) {
+    return 1 + (int64_t)(gf_rng_uniform(r) * (float)most) % most;
+}
+
+static gf_product any_product(const matrices *s, gf_rng *r, int64_t most) {
+    struct size z = {any(r, most), any(r, most), any(r, most)};
+    gf_product p = product_of(s, &z, any(r, 2) == 1, any(r, 2) == 1);
+    p.lda += any(r, 5);
+    p.ldb += any(r, 5);
+    p.ldc += any(r, 5);
+    p.add = any(r, 2) == 1;
+    p.start = s->b + 100; /* any numbers */
+    return p;
+}
+
+static void test_tables(void **state) {
+    matrices *s = *state;
+    gf_rng r = gf_rng_new(11, 1);
+    assert_non_null(gf_tiles_at(0));
+    fill(s->first, 3);
+    for (int i = 0; gf_tiles_at(i); i++)
+        for (int round = 0; round < 150; round++) {
+            gf_product p = any_product(s, &r, round % 3 ? 40 : 90);
+            fill(s->c, 3);
+            run_tiles(gf_tiles_at(i), &p, s->seen, s->seen + LARGEST / 2);
+            check_chains(s, &p, s->first, gf_tiles_at(i)->name);
+        }
+}
+
+/* However it is cut: with and without scratch, packed before, on one thread, for all pools. */
+static void test_chains(void **state) {
+    matrices *s = *state;
+    gf_rng r = gf_rng_new(12, 1);
+    int ways = 0;
+    if (!gf_tiles_best()) skip();
+    fill(s->first, 3);
+    for (int round = 0; round < 60; round++) {
+        gf_product p = any_product(s, &r, round % 4 ? 150 : 800);
+        gf_pool *pool = gf_pool_new(1 + round % 4, NULL);
+        gf_real *packed = gf_alloc_array(gf_gemm_packed(p.n, p.k), sizeof *packed, NULL);
+        if (p.m * p.n > 60000) p.m = 1 + 60000 / p.n;
+        fill(s->c, 3);
+        if (round % 5 == 0) p.work = s->seen;
+        if (round % 5 == 0 && gf_gemm_work(p.n, p.k) > LARGEST) p.work = NULL;
+        if (round % 5 == 1) gf_gemm_pack(pool, &p, packed);
+        if (round % 5 == 1) p.packed = packed;
+        if (round % 5 == 2)
+            gf_gemm_here(&p);
+        else
+            gf_gemm(pool, &p, NULL, NULL);
+        check_chains(s, &p, s->first, "gf_gemm");
+        ways |= 1 << round % 5;
+        gf_free(packed);
+        gf_pool_free(pool);
+    }
+    assert_int_equal(ways, 31);
+}
+
+/* Longer than one piece of the scratch, so that chains are taken up again. */
+static void test_long_chains(void **state) {
+    matrices *s = *state;
+    gf_pool *pool = gf_pool_new(2, NULL);
+    gf_product p = product_of(s, &(struct size){5, 97, 8000}, true, false);
+    if (!gf_tiles_best()) skip();
+    gf_real *work = gf_alloc_array(gf_gemm_work(5000, 8000), sizeof *work, NULL);
+    p.work = work;
+    fill(s->first, 3);
+    fill(s->c, 3);
+    gf_gemm(pool, &p, NULL, NULL);
+    check_chains(s, &p, s->first, "8000 elements");
+    p = product_of(s, &(struct size){3, 5000, 150}, false, true);
+    p.work = work;
+    fill(s->c, 3);
+    gf_gemm(pool, &p, NULL, NULL);
+    check_chains(s, &p, s->first, "5000 columns");
+    gf_free(work);
+    gf_pool_free(pool);
+}
+
+/* The way of processors without a kernel. */
+static void test_blas(void **state) {
+    matrices *s = *state;
+    gf_pool *pool = gf_pool_new(2, NULL);
+    mark_job job = {s->seen, 0};
+    fill(s->first, 3);
+    for (int z = 0; z < N_SIZES; z++) {
+        gf_product p = product_of(s, &sizes[z], z & 1, z & 2);
+        job.n = p.n;
+        fill(s->c, 3);
+        memset(s->seen, 0, LARGEST * sizeof *s->seen);
+        gf_blas_gemm(pool, &p, mark, &job);
+        check(s, &p, s->first);
+    }
+    gf_pool_free(pool);
+}
+
 static void test_nothing(void **state) {
     matrices *s = *state;
     gf_product p = product_of(s, &(struct size){0, 5, 5}, false, false);
@@ -132,6 +271,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, make, unmake),
         cmocka_unit_test_setup_teardown(test_threads, make, unmake),
+        cmocka_unit_test_setup_teardown(test_tables, make, unmake),
+        cmocka_unit_test_setup_teardown(test_chains, make, unmake),
+        cmocka_unit_test_setup_teardown(test_long_chains, make, unmake),
+        cmocka_unit_test_setup_teardown(test_blas, make, unmake),
         cmocka_unit_test_setup_teardown(test_nothing, make, unmake),
     };
     gf_err e = {0};

@@ -1,0 +1,151 @@
+/* gemm_tiles: the kernel of a table, written once over the 16 virtual lanes.
+ *
+ *     #include "core/vec_lanes_avx2.h"
+ *     enum { ROWS = 6, VECTORS = 1 };          a tile's accumulators, 12 registers of 16
+ *     #include "core/gemm_tiles.inc.h"
+ *     const gf_tiles gf_tiles_avx2 = {.name = "avx2", GF_TILES};
+ *
+ * No #include guard: each gemm_*.c includes it once, after its lanes. */
+#include "core/gemm_tiles.h"
+
+enum {
+    COLUMNS = 16 * VECTORS,
+    LINE = 16, /* elements of a cache line */
+    AHEAD = 64 /* how far to fetch ahead of packing */
+};
+
+/* --- Packing --------------------------------------------------------------------------------- */
+
+typedef gf_real f4 __attribute__((vector_size(4 * sizeof(gf_real))));
+
+LANE f4 f4_load(const gf_real *p) {
+    f4 x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* Four items of four elements each, x [4][stride], become out [4][width]. */
+LANE void transpose4(const gf_real *x, int64_t stride, int width, gf_real *out) {
+    f4 a = f4_load(x), b = f4_load(x + stride), c = f4_load(x + 2 * stride);
+    f4 d = f4_load(x + 3 * stride);
+    f4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+       cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    f4 AB = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+       CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    f4 r0 = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    f4 r1 = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    f4 r2 = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+    f4 r3 = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+    memcpy(out, &r0, sizeof r0);
+    memcpy(out + width, &r1, sizeof r1);
+    memcpy(out + 2 * width, &r2, sizeof r2);
+    memcpy(out + 3 * width, &r3, sizeof r3);
+}
+
+/* A full panel of items whose elements lie together. Each is read by whole cache lines, since lines
+ * of rows far apart share places in the cache. */
+LANE void pack_transposed(const gf_packing *p, const gf_real *x, int width, gf_real *out) {
+    int64_t at = 0;
+    for (; at + LINE <= p->k; at += LINE)
+        for (int i = 0; i < width; i += 4) { /* the last four may overlap the ones before */
+            int item = i + 4 <= width ? i : width - 4;
+            const gf_real *from = x + item * p->item_stride + at;
+            for (int j = 0; j < 4; j++) __builtin_prefetch(from + j * p->item_stride + AHEAD);
+            for (int q = 0; q < LINE; q += 4)
+                transpose4(from + q, p->item_stride, width, out + (at + q) * width + item);
+        }
+    for (; at < p->k; at++)
+        for (int i = 0; i < width; i++) out[at * width + i] = x[i * p->item_stride + at];
+}
+
+/* Full panels of items that lie together: some elements of all of them, and then the next. */
+LANE void pack_straight(const gf_packing *p, int64_t panels, int width, gf_real *out) {
+    for (int64_t first = 0; first < p->k; first += LINE) {
+        int64_t end = first + LINE < p->k ? first + LINE : p->k;
+        for (int64_t j = 0; j < panels; j++)
+            for (int64_t at = first; at < end; at++)
+                memcpy(out + (j * p->k + at) * width, p->x + at * p->k_stride + j * width,
+                       (size_t)width * sizeof *out);
+    }
+}
+
+/* A panel that ends before its width. */
+LANE void pack_rest(const gf_packing *p, int64_t first, int width, gf_real *out) {
+    const gf_real *x = p->x + first * p->item_stride;
+    for (int64_t at = 0; at < p->k; at++)
+        for (int64_t i = 0; i < width; i++)
+            out[at * width + i] =
+                first + i < p->items ? x[i * p->item_stride + at * p->k_stride] : 0;
+}
+
+LANE void pack(const gf_packing *p, int width, gf_real *out) {
+    int64_t panels = p->items / width;
+    if (p->k_stride != 1)
+        pack_straight(p, panels, width, out);
+    else
+        for (int64_t j = 0; j < panels; j++)
+            pack_transposed(p, p->x + j * width * p->item_stride, width, out + j * p->k * width);
+    if (panels * width < p->items) pack_rest(p, panels * width, width, out + panels * p->k * width);
+}
+
+static void pack_rows(const gf_packing *p, gf_real *out) { pack(p, ROWS, out); }
+static void pack_columns(const gf_packing *p, gf_real *out) { pack(p, COLUMNS, out); }
+
+/* --- One tile -------------------------------------------------------------------------------- */
+
+/* c [ROWS][ldc] = from + a [k][ROWS] b [k][COLUMNS]. */
+LANE void multiply_tile(int64_t k, const gf_real *a, const gf_real *b, const gf_real *from,
+                        int64_t from_stride, gf_real *c, int64_t ldc) {
+    v16 s[ROWS][VECTORS], x[VECTORS];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) s[r][v] = v16_load(from + r * from_stride + 16 * v);
+#pragma GCC unroll 4
+    for (int64_t p = 0; p < k; p++) {
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) x[v] = v16_load(b + p * COLUMNS + 16 * v);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++)
+                s[r][v] = v16_fma(v16_set(a[p * ROWS + r]), x[v], s[r][v]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) v16_store(c + r * ldc + 16 * v, s[r][v]);
+}
+
+/* A tile that reaches over the edge of C goes by way of one that does not. */
+static void multiply_edge(const gf_tiling *t, int64_t row, int64_t column, const gf_real *a,
+                          const gf_real *b) {
+    gf_real edge[ROWS * COLUMNS] = {0};
+    int64_t rows = t->m - row < ROWS ? t->m - row : ROWS;
+    int64_t columns = t->n - column < COLUMNS ? t->n - column : COLUMNS;
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(edge + r * COLUMNS, t->from + (row + r) * t->from_stride + column,
+               (size_t)columns * sizeof *edge);
+    multiply_tile(t->k, a, b, edge, COLUMNS, edge, COLUMNS);
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(t->c + (row + r) * t->ldc + column, edge + r * COLUMNS,
+               (size_t)columns * sizeof *edge);
+}
+
+/* A panel of b stays in the first cache while the panels of a pass by. */
+static void multiply(const gf_tiling *t) {
+    const gf_real *b = t->b;
+    for (int64_t column = 0; column < t->n; column += COLUMNS, b += t->b_stride) {
+        const gf_real *a = t->a;
+        for (int64_t row = 0; row < t->m; row += ROWS, a += t->k * ROWS)
+            if (row + ROWS <= t->m && column + COLUMNS <= t->n)
+                multiply_tile(t->k, a, b, t->from + row * t->from_stride + column, t->from_stride,
+                              t->c + row * t->ldc + column, t->ldc);
+            else
+                multiply_edge(t, row, column, a, b);
+    }
+}
+
+#define GF_TILES                                                                                   \
+    .rows = ROWS, .columns = COLUMNS, .pack_rows = pack_rows, .pack_columns = pack_columns,        \
+    .multiply = multiply
