@@ -1,14 +1,25 @@
 /* linear: y = act(x Wᵀ + b).   x [T, I], W [O, I], b [O]  ->  y [T, O]
  *
  * attr.kind is a gf_activation; it is fused so that a panel of the product is finished while it
- * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it; that of tanh
- * needs y alone. */
+ * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it, and y is then
+ * rebuilt from it; the slope of tanh needs y alone. */
 #include "autograd/op.h"
 #include "core/gemm.h"
 
 static bool is_gelu(const gf_node *n) {
     return n->attr.kind == GF_ACT_GELU || n->attr.kind == GF_ACT_GELU_TANH;
 }
+
+/* y from z, which only GELUs save. */
+static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
+    int64_t width = n->shape.dim[1], at = first * width;
+    if (n->attr.kind == GF_ACT_GELU)
+        gf_node_vec(n)->gelu(rows * width, n->aux + at, gf_out(n) + at);
+    else
+        gf_node_vec(n)->gelu_tanh(rows * width, n->aux + at, gf_out(n) + at);
+}
+
+static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }
 
 static const char *infer(gf_node *n) {
     const gf_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape, *b = &n->in[2]->shape;
@@ -17,6 +28,7 @@ static const char *infer(gf_node *n) {
     if (b->dim[0] != w->dim[0]) return "W and b differ in their output width O";
     n->shape = gf_shape2(x->dim[0], w->dim[0]);
     n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
+    if (is_gelu(n)) n->rebuild = rebuild;
     n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
     if (n->attr.kind == GF_ACT_TANH) n->keeps |= GF_KEEPS_X;
     return NULL;
