@@ -15,8 +15,9 @@ struct gf_graph {
     size_t arena_size; /* elements */
     gf_node *const *losses;
     int n_losses;
-    bool retain; /* for more than one backward run */
-    gf_err err;  /* the first node that did not fit */
+    unsigned how; /* GF_PLAN_* */
+    int segment;  /* of the next node */
+    gf_err err;   /* the first node that did not fit */
 };
 
 gf_graph *gf_graph_new(gf_pool *pool, const gf_vec *vec, gf_err *e) {
@@ -38,7 +39,8 @@ void gf_graph_free(gf_graph *g) {
 
 void gf_graph_reset(gf_graph *g) {
     g->n = 0;
-    g->retain = false;
+    g->how = 0;
+    g->segment = 0;
     g->err = (gf_err){0};
 }
 
@@ -47,6 +49,7 @@ gf_pool *gf_node_pool(const gf_node *n) { return n->graph->pool; }
 int gf_graph_size(const gf_graph *g) { return (int)g->n; }
 const gf_node *gf_graph_node(const gf_graph *g, int i) { return g->nodes[i]; }
 size_t gf_graph_bytes(const gf_graph *g) { return g->plan.elements * sizeof(gf_real); }
+size_t gf_graph_live_bytes(const gf_graph *g) { return g->plan.live * sizeof(gf_real); }
 
 static gf_node *next_node(gf_graph *g) {
     gf_node *n;
@@ -56,7 +59,7 @@ static gf_node *next_node(gf_graph *g) {
         g->made++;
     }
     n = g->nodes[g->n];
-    *n = (gf_node){.graph = g, .index = (int)g->n};
+    *n = (gf_node){.graph = g, .index = (int)g->n, .segment = g->segment};
     g->n++;
     return n;
 }
@@ -113,70 +116,98 @@ void gf_graph_keep(gf_node *n) {
     if (n) n->output = true;
 }
 
-void gf_graph_retain(gf_graph *g) { g->retain = true; }
+void gf_graph_retain(gf_graph *g) { g->how |= GF_PLAN_RETAIN; }
+void gf_graph_checkpoint(gf_graph *g) { g->how |= GF_PLAN_CHECKPOINT; }
+void gf_graph_segment(gf_graph *g) { g->segment++; }
 
-static void place(gf_graph *g) {
-    for (int64_t i = 0; i < g->plan.n; i++) {
-        const gf_place *p = &g->plan.places[i];
-        gf_real *at = g->arena + p->offset;
-        if (p->what == GF_PLACE_X) p->node->x = at;
-        if (p->what == GF_PLACE_G) p->node->g = at;
-        if (p->what == GF_PLACE_AUX) p->node->aux = at;
-    }
+/* ---- where things are ---- */
+
+static gf_real *address(const gf_graph *g, int64_t place) {
+    return g->arena + g->plan.places[place].offset;
+}
+
+/* Values and what is saved are looked for in their first or second life, where they have it. */
+static void enter_life(gf_graph *g, gf_node *n, int life) {
+    const gf_plan_node *s = &g->plan.of[n->index];
+    if (s->x[life] >= 0) n->x = address(g, s->x[life]);
+    if (s->aux[life] >= 0) n->aux = address(g, s->aux[life]);
+}
+
+static void enter_first_lives(gf_graph *g) {
+    for (int64_t i = 0; i < g->n; i++) enter_life(g, g->nodes[i], 0);
+}
+
+static bool reserve_arena(gf_graph *g, gf_err *e) {
+    if (g->plan.elements <= g->arena_size) return true;
+    gf_free(g->arena); /* before asking for more: a peak of both would be the true peak */
+    g->arena_size = 0;
+    /* alloc, not alloc_array: pages nobody touches stay out of memory */
+    if (!(g->arena = gf_alloc(g->plan.elements * sizeof(gf_real), e))) return false;
+    g->arena_size = g->plan.elements;
+    return true;
 }
 
 bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e) {
     if (g->err.code != GF_OK) return gf_fail(e, g->err.code, "%s", g->err.text);
     g->losses = losses;
     g->n_losses = n_losses;
-    if (!gf_plan_make(&g->plan, g->nodes, (int)g->n, losses, n_losses, g->retain, e)) return false;
-    if (g->plan.elements > g->arena_size) {
-        gf_free(g->arena); /* before asking for more: a peak of both would be the true peak */
-        g->arena_size = 0;
-        /* alloc, not alloc_array: pages nobody touches stay out of memory */
-        if (!(g->arena = gf_alloc(g->plan.elements * sizeof(gf_real), e))) return false;
-        g->arena_size = g->plan.elements;
-    }
-    place(g);
+    if (!gf_plan_make(&g->plan, g->nodes, (int)g->n, losses, n_losses, g->how, e)) return false;
+    if (!reserve_arena(g, e)) return false;
+    enter_first_lives(g);
+    for (int64_t i = 0; i < g->n; i++)
+        if (g->plan.of[i].g >= 0) g->nodes[i]->g = address(g, g->plan.of[i].g);
     return true;
 }
 
-void gf_graph_forward(gf_graph *g) {
-    for (int64_t i = 0; i < g->n; i++) {
-        gf_node *n = g->nodes[i];
-        n->scratch = g->arena + g->plan.scratch[i].forward;
-        if (n->op) n->op->forward(n);
+/* ---- runs ---- */
+
+/* A gradient's memory is free until its first writer of this run comes. That one writes over what
+ * lies there, or it starts at zero. */
+static void reach_inputs(gf_graph *g, gf_node *n) {
+    n->fresh = 0;
+    for (int i = 0; i < n->op->n_in; i++) {
+        gf_node *in = n->in[i];
+        bool once = true;
+        if (!in->op || !in->g || g->plan.of[in->index].reached) continue;
+        for (int k = 0; k < n->op->n_in; k++) once = once && (k == i || n->in[k] != in);
+        if (once && n->overwrites >> i & 1)
+            n->fresh |= 1u << i;
+        else
+            memset(in->g, 0, (size_t)in->count * sizeof *in->g);
+        g->plan.of[in->index].reached = true;
     }
+}
+
+static void run_step(gf_graph *g, const gf_plan_step *step) {
+    gf_node *n = step->node;
+    n->scratch = g->arena + step->scratch;
+    if (step->what == GF_STEP_BACKWARD) {
+        if (!g->plan.of[n->index].reached) return;
+        reach_inputs(g, n);
+        n->op->backward(n);
+        return;
+    }
+    if (step->what != GF_STEP_FORWARD) enter_life(g, n, 1);
+    (step->what == GF_STEP_REBUILD ? n->rebuild : n->op->forward)(n);
+}
+
+void gf_graph_forward(gf_graph *g) {
+    for (int64_t i = 0; i < g->plan.backward; i++) run_step(g, &g->plan.steps[i]);
 }
 
 /* The losses this run starts from: those that count. */
 static void reach_losses(gf_graph *g, const double *weights) {
-    for (int64_t i = 0; i < g->n; i++) g->plan.scratch[i].reached = false;
+    for (int64_t i = 0; i < g->n; i++) g->plan.of[i].reached = false;
     for (int i = 0; i < g->n_losses; i++) {
         gf_node *loss = g->losses[i];
         if (!loss->g || (weights && weights[i] == 0)) continue;
         if (weights) loss->g[0] = (gf_real)weights[i];
-        g->plan.scratch[loss->index].reached = true;
-    }
-}
-
-/* A gradient's memory is free until its first writer of this run comes; it starts at zero then. */
-static void reach_inputs(gf_graph *g, const gf_node *n) {
-    for (int i = 0; i < n->op->n_in; i++) {
-        gf_node *in = n->in[i];
-        if (!in->op || !in->g || g->plan.scratch[in->index].reached) continue;
-        memset(in->g, 0, (size_t)in->count * sizeof *in->g);
-        g->plan.scratch[in->index].reached = true;
+        g->plan.of[loss->index].reached = true;
     }
 }
 
 void gf_graph_backward(gf_graph *g, const double *weights) {
     reach_losses(g, weights);
-    for (int64_t i = g->n - 1; i >= 0; i--) {
-        gf_node *n = g->nodes[i];
-        if (!n->op || !g->plan.scratch[i].reached) continue;
-        reach_inputs(g, n);
-        n->scratch = g->arena + g->plan.scratch[i].backward;
-        n->op->backward(n);
-    }
+    for (int64_t i = g->plan.backward; i < g->plan.n_steps; i++) run_step(g, &g->plan.steps[i]);
+    enter_first_lives(g);
 }

@@ -50,6 +50,15 @@ void gf_graph_keep(gf_node *n);
  *     ... take its gradient, clear ...
  *     gf_graph_backward(g, (double[]){0, 1});    the second alone */
 void gf_graph_retain(gf_graph *g);
+
+/* Gradient checkpointing (Chen et al. 2016): the tape keeps only what enters each of its segments,
+ * and runs a segment forward once more when its backward run comes. Bits are the same; the price is
+ * about one more forward run. Segments begin where gf_graph_segment() is called, so a model calls it
+ * before each layer; without gf_graph_checkpoint() they mean nothing. To be called before
+ * gf_graph_plan(); gf_graph_reset() forgets it. */
+void gf_graph_checkpoint(gf_graph *g);
+void gf_graph_segment(gf_graph *g);
+
 /* Reserves everything. losses: [n_losses] scalars to go backward from; none for inference. */
 bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e);
 void gf_graph_forward(gf_graph *g);
@@ -61,6 +70,8 @@ void gf_graph_backward(gf_graph *g, const double *weights);
 
 /* Bytes of the arena the present plan needs. */
 size_t gf_graph_bytes(const gf_graph *g);
+/* The most bytes that are in use at one time, which no arena can be below. */
+size_t gf_graph_live_bytes(const gf_graph *g);
 /* Nodes on the tape, and the i-th of them. */
 int gf_graph_size(const gf_graph *g);
 const gf_node *gf_graph_node(const gf_graph *g, int i);

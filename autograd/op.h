@@ -79,8 +79,16 @@ struct gf_node {
     /* Set by infer: */
     int64_t n_aux, n_forward, n_backward;
     unsigned keeps; /* what backward reads: bit i for in[i]->x, GF_KEEPS_X for its own x */
+    /* Where writing x again costs next to nothing: does so, to the bit, from aux and those inputs
+     * that are leaves. x then is not kept from forward to backward. NULL: x is kept. */
+    void (*rebuild)(gf_node *n);
+    unsigned overwrites; /* bit i: backward looks at `fresh` for in[i] */
     int index;      /* place on the tape */
     bool output;    /* x outlives the run */
+    int segment;    /* gf_graph_segment() */
+    /* In backward: bit i, only of those in `overwrites`: in[i]->g holds no gradient yet, and all of it
+     * is to be written, not added to. */
+    unsigned fresh;
 };
 
 enum { GF_KEEPS_X = 1 << GF_MAX_IN };

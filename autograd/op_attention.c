@@ -22,7 +22,7 @@ static const char *infer(gf_node *n) {
     n->shape = *q;
     n->n_forward = threads * longest * longest;
     n->n_backward = threads * longest * longest * 3;
-    n->keeps = 7;
+    n->keeps = n->overwrites = 7;
     return NULL;
 }
 
@@ -124,14 +124,14 @@ static void backward_head(void *job, int64_t part, int thread) {
     gf_real *dp = dropped + o.s * o.s;                                      /* [s, s] */
     find_probabilities(&o, p);
     drop(&o, p, dropped);
-    if (v->g) mix_rows(&o, dropped, true, n->g, v->g, true);
+    if (v->g) mix_rows(&o, dropped, true, n->g, v->g, !(n->fresh & 1u << 2));
     if (!q->g && !k->g) return;
     multiply_rows(&o, n->g, v->x, dp);
     drop(&o, dp, dp);
     for (int64_t i = 0; i < o.s; i++)
         gf_node_vec(n)->softmax_slope(o.s, scale, p + i * o.s, dp + i * o.s, dp + i * o.s);
-    if (q->g) mix_rows(&o, dp, false, k->x, q->g, true);
-    if (k->g) mix_rows(&o, dp, true, q->x, k->g, true);
+    if (q->g) mix_rows(&o, dp, false, k->x, q->g, !(n->fresh & 1u << 0));
+    if (k->g) mix_rows(&o, dp, true, q->x, k->g, !(n->fresh & 1u << 1));
 }
 
 static void backward(gf_node *n) { run_heads(n, backward_head, 3); }

@@ -3,10 +3,21 @@
  * words [V, H], positions [P, H], types [Y, H], gamma [H], beta [H]  ->  y [T, H]
  *
  * attr.ids [T] and attr.start; positions restart with each sequence; single texts have type 0. aux
- * keeps xhat [T, H] and rstd [T]. */
+ * keeps xhat [T, H] and rstd [T]; y is rebuilt as dropout(gamma xhat + beta). */
 #include "autograd/op.h"
 
 static int64_t width(const gf_node *n) { return n->in[0]->shape.dim[1]; }
+
+static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
+    int64_t h = width(n);
+    for (int64_t t = first; t < first + rows; t++) {
+        gf_real *y = gf_out(n) + t * h; /* [H] */
+        gf_node_vec(n)->scale_shift(h, n->in[3]->x, n->in[4]->x, n->aux + t * h, y);
+        gf_node_vec(n)->dropout(h, &n->attr.dropout, t * h, y, y);
+    }
+}
+
+static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }
 
 static const char *infer(gf_node *n) {
     const gf_attr *a = &n->attr;
@@ -29,6 +40,7 @@ static const char *infer(gf_node *n) {
     n->shape = gf_shape2(tokens, words->dim[1]);
     n->n_aux = n->wants_grad ? tokens * (words->dim[1] + 1) : 0;
     n->keeps = 1u << 3;
+    n->rebuild = rebuild;
     return NULL;
 }
 

@@ -1,8 +1,17 @@
 /* layer_norm: y = LayerNorm(x) where no residual is added (Ba et al. 2016), as before the decoder
  * of the masked language model.   x [M, H], gamma [H], beta [H]  ->  y [M, H]
  *
- * M may be 0. aux keeps xhat [M, H] and rstd [M]. */
+ * M may be 0. aux keeps xhat [M, H] and rstd [M]; y is rebuilt as gamma xhat + beta. */
 #include "autograd/op.h"
+
+static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
+    int64_t h = n->shape.dim[1];
+    for (int64_t m = first; m < first + rows; m++)
+        gf_node_vec(n)->scale_shift(h, n->in[1]->x, n->in[2]->x, n->aux + m * h,
+                                    gf_out(n) + m * h);
+}
+
+static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }
 
 static const char *infer(gf_node *n) {
     const gf_shape *x = &n->in[0]->shape;
@@ -13,6 +22,8 @@ static const char *infer(gf_node *n) {
     n->shape = *x;
     n->n_aux = n->wants_grad ? x->dim[0] * (x->dim[1] + 1) : 0;
     n->keeps = 1u << 1;
+    n->rebuild = rebuild;
+    n->overwrites = 1;
     return NULL;
 }
 
@@ -31,9 +42,10 @@ static void forward(gf_node *n) { gf_rows_each(n, n->shape.dim[0], forward_rows)
 static void backward_rows(gf_node *n, int64_t first, int64_t rows) {
     int64_t h = n->shape.dim[1], all = n->shape.dim[0];
     for (int64_t m = first; m < first + rows; m++) {
-        gf_real *d = n->g + m * h; /* [H] */
-        gf_node_vec(n)->layernorm_slope(h, d, n->in[1]->x, n->aux + m * h, n->aux[all * h + m], d);
-        gf_node_vec(n)->add(h, d, n->in[0]->g + m * h);
+        gf_real *dy = n->g + m * h, *dx = n->in[0]->g + m * h; /* [H] */
+        gf_real *d = n->fresh & 1 ? dx : dy;
+        gf_node_vec(n)->layernorm_slope(h, dy, n->in[1]->x, n->aux + m * h, n->aux[all * h + m], d);
+        if (d != dx) gf_node_vec(n)->add(h, d, dx);
     }
 }
 

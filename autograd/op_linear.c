@@ -1,8 +1,8 @@
 /* linear: y = act(x Wᵀ + b).   x [T, I], W [O, I], b [O]  ->  y [T, O]
  *
  * attr.kind is a gf_activation; it is fused so that a panel of the product is finished while it
- * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it; that of tanh
- * needs y alone. */
+ * is in the cache. aux keeps z = x Wᵀ + b where the activation's slope will need it, and y is then
+ * rebuilt from it; the slope of tanh needs y alone. */
 #include "autograd/op.h"
 #include "core/gemm.h"
 
@@ -36,6 +36,17 @@ static void plan_backward(gf_node *n) {
     n->n_backward = packed + (for_w > for_x || packed ? for_w : for_x);
 }
 
+/* y from z, which only GELUs save. */
+static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
+    int64_t width = n->shape.dim[1], at = first * width;
+    if (n->attr.kind == GF_ACT_GELU)
+        gf_node_vec(n)->gelu(rows * width, n->aux + at, gf_out(n) + at);
+    else
+        gf_node_vec(n)->gelu_tanh(rows * width, n->aux + at, gf_out(n) + at);
+}
+
+static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }
+
 static const char *infer(gf_node *n) {
     const gf_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape, *b = &n->in[2]->shape;
     if (x->n != 2 || w->n != 2 || b->n != 1) return "x [T, I], W [O, I] and b [O] are wanted";
@@ -45,6 +56,8 @@ static const char *infer(gf_node *n) {
     n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
     n->n_forward = gf_gemm_work(w->dim[0], w->dim[1]);
     plan_backward(n);
+    if (is_gelu(n)) n->rebuild = rebuild;
+    n->overwrites = 1u << 0;
     n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
     if (n->attr.kind == GF_ACT_TANH) n->keeps |= GF_KEEPS_X;
     return NULL;
@@ -93,7 +106,7 @@ static void through_activation(gf_node *n, int64_t first, int64_t rows) {
         for (int64_t i = at; i < at + rows * width; i++) n->g[i] *= 1 - n->x[i] * n->x[i];
 }
 
-/* dx += dz W over these tokens. */
+/* dx = dz W or dx += dz W over these tokens. */
 static gf_product product_dx(const gf_node *n, int64_t first, int64_t rows) {
     int64_t o = n->shape.dim[1], i = n->in[0]->shape.dim[1], packed = packed_size(n);
     return (gf_product){.m = rows,
@@ -106,7 +119,7 @@ static gf_product product_dx(const gf_node *n, int64_t first, int64_t rows) {
                         .packed = packed ? n->scratch : NULL,
                         .c = n->in[0]->g + first * i,
                         .ldc = i,
-                        .add = true,
+                        .add = !(n->fresh & 1u << 0),
                         .work = n->scratch + packed};
 }
 

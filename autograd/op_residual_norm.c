@@ -1,8 +1,17 @@
 /* residual_norm: y = LayerNorm(r + dropout(x)), the end of both halves of a BERT layer (Vaswani et
  * al. 2017, section 5.4; Ba et al. 2016).   x [T, H], r [T, H], gamma [H], beta [H]  ->  y [T, H]
  *
- * aux keeps xhat [T, H] and rstd [T]. */
+ * aux keeps xhat [T, H] and rstd [T]; y is rebuilt as gamma xhat + beta. */
 #include "autograd/op.h"
+
+static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
+    int64_t h = n->shape.dim[1];
+    for (int64_t t = first; t < first + rows; t++)
+        gf_node_vec(n)->scale_shift(h, n->in[2]->x, n->in[3]->x, n->aux + t * h,
+                                    gf_out(n) + t * h);
+}
+
+static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }
 
 static const char *infer(gf_node *n) {
     const gf_shape *x = &n->in[0]->shape;
@@ -13,6 +22,8 @@ static const char *infer(gf_node *n) {
     n->shape = *x;
     n->n_aux = n->wants_grad ? x->dim[0] * (x->dim[1] + 1) : 0;
     n->keeps = 1u << 2;
+    n->rebuild = rebuild;
+    n->overwrites = 3;
     return NULL;
 }
 
@@ -34,13 +45,19 @@ static void forward(gf_node *n) { gf_rows_each(n, n->shape.dim[0], forward_rows)
 static void backward_rows(gf_node *n, int64_t first, int64_t rows) {
     const gf_vec *vec = gf_node_vec(n);
     int64_t h = n->shape.dim[1], tokens = n->shape.dim[0];
-    for (int64_t t = first; t < first + rows; t++) {
-        gf_real *d = n->g + t * h; /* [H] */
-        vec->layernorm_slope(h, d, n->in[2]->x, n->aux + t * h, n->aux[tokens * h + t], d);
-        if (n->in[1]->g) vec->add(h, d, n->in[1]->g + t * h);
-        if (!n->in[0]->g) continue;
-        vec->dropout(h, &n->attr.dropout, t * h, d, d);
-        vec->add(h, d, n->in[0]->g + t * h);
+    gf_real *dx = n->in[0]->g, *dr = n->in[1]->g;          /* [T, H] */
+    bool x_is_fresh = n->fresh & 1, r_is_fresh = n->fresh & 2;
+    for (int64_t t = first, at = first * h; t < first + rows; t++, at += h) {
+        gf_real *d = dr && r_is_fresh ? dr + at : n->g + at; /* [H] */
+        vec->layernorm_slope(h, n->g + at, n->in[2]->x, n->aux + at, n->aux[tokens * h + t], d);
+        if (dr && !r_is_fresh) vec->add(h, d, dr + at);
+        if (!dx) continue;
+        if (x_is_fresh) {
+            vec->dropout(h, &n->attr.dropout, at, d, dx + at);
+            continue;
+        }
+        vec->dropout(h, &n->attr.dropout, at, d, n->g + at);
+        vec->add(h, n->g + at, dx + at);
     }
 }
 

@@ -348,6 +348,13 @@ static void vec_layernorm(int64_t n, const gf_real *x, const gf_real *gamma, con
     }
 }
 
+static void vec_scale_shift(int64_t n, const gf_real *gamma, const gf_real *beta, const gf_real *x,
+                            gf_real *y) {
+    for (int64_t i = 0; i < n; i += 16)
+        store(y + i, n - i,
+              v16_fma(load(gamma + i, n - i), load(x + i, n - i), load(beta + i, n - i)));
+}
+
 static void vec_layernorm_slope(int64_t n, const gf_real *dy, const gf_real *gamma,
                                 const gf_real *xhat, gf_real rstd, gf_real *dx) {
     v16 sum = constant(0), sum_xhat = sum, factor = v16_set(rstd), mean, mean_xhat;
@@ -451,4 +458,5 @@ static void vec_adamw(int64_t n, const gf_adamw *a, const gf_real *g, gf_real *w
     .multiply_add = vec_multiply_add, .scale = vec_scale, .sum = vec_sum, .dot = vec_dot,          \
     .max = vec_max, .sum_squares = vec_sum_squares, .softmax = vec_softmax,                        \
     .softmax_slope = vec_softmax_slope, .layernorm = vec_layernorm,                                \
-    .layernorm_slope = vec_layernorm_slope, .dropout = vec_dropout, .adamw = vec_adamw
+    .scale_shift = vec_scale_shift, .layernorm_slope = vec_layernorm_slope,                        \
+    .dropout = vec_dropout, .adamw = vec_adamw
