@@ -97,6 +97,12 @@ static void scatter_strip(void *job, int64_t part, int thread) {
         }
 }
 
+static void mark_rows(const gf_node *n) {
+    const gf_param *words = n->in[0]->param;
+    if (!words || !words->rows) return;
+    for (int64_t t = 0; t < n->shape.dim[0]; t++) words->rows->touched[n->attr.ids[t]] = 1;
+}
+
 static void backward(gf_node *n) {
     int64_t tokens = n->shape.dim[0], h = width(n);
     gf_rows_each(n, tokens, undo_dropout);
@@ -105,6 +111,7 @@ static void backward(gf_node *n) {
     if (!n->in[0]->g && !n->in[1]->g && !n->in[2]->g) return;
     gf_rows_each(n, tokens, through_norm);
     gf_pool_run(gf_node_pool(n), (h + STRIP - 1) / STRIP, scatter_strip, n);
+    mark_rows(n);
 }
 
 static const int32_t ids[] = {3, 0, 5, 3, 1, 4, 3};

@@ -180,7 +180,8 @@ static bool train(bench *b, gf_err *e) {
          (b->update.weight = gf_alloc_array(b->recipe.n_tasks, sizeof *b->update.weight, e)) &&
          gf_stepper_start(&b->stepper, &b->run, e) &&
          gf_phase_begin(&b->phase, &b->run, 0, &b->at, e) &&
-         gf_stepper_begin(&b->stepper, &b->run, &b->phase, e) && read_again(b, &again, e);
+         gf_stepper_begin(&b->stepper, &b->run, &b->engine, &b->phase, e) &&
+         read_again(b, &again, e);
     gf_dataset_free(&again);
     start = gf_bench_now();
     if (once) ok = ok && gf_phase_make_features(&b->phase, &b->run, &b->engine, NULL, e);

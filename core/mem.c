@@ -6,8 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Every block is preceded by one cache line that holds its size. */
+/* Every block is preceded by one cache line that tells of it. */
 enum { HEADER = 64 };
+
+typedef struct header {
+    size_t bytes;
+    void *whole; /* what malloc gave */
+} header;
 
 static struct {
     atomic_llong calls, failures, blocks, bytes, peak;
@@ -36,31 +41,43 @@ static void count_block(long long bytes) {
     while (now > peak && !atomic_compare_exchange_weak(&heap.peak, &peak, now)) {}
 }
 
-void *gf_alloc_hook(size_t bytes) {
+/* Zeros are calloc's, which for a large block are pages that take no memory until written to. */
+static void *allocate(size_t bytes, bool zeroed) {
+    header h = {.bytes = bytes};
     size_t whole;
-    char *block = NULL;
+    char *block;
     atomic_fetch_add(&heap.calls, 1);
     if (!fault_hits() && gf_add_size(bytes, 2 * HEADER - 1, &whole))
-        block = aligned_alloc(HEADER, whole / HEADER * HEADER);
-    if (!block) {
+        h.whole = zeroed ? calloc(1, whole) : aligned_alloc(HEADER, whole / HEADER * HEADER);
+    if (!h.whole) {
         atomic_fetch_add(&heap.failures, 1);
         return NULL;
     }
-    memcpy(block, &bytes, sizeof bytes);
+    block = h.whole;
+    block += (HEADER - (uintptr_t)block % HEADER) % HEADER;
+    memcpy(block, &h, sizeof h);
     count_block((long long)bytes);
     return block + HEADER;
 }
 
-static size_t size_of(void *p) {
-    size_t bytes;
-    memcpy(&bytes, (char *)p - HEADER, sizeof bytes);
-    return bytes;
+void *gf_alloc_hook(size_t bytes) { return allocate(bytes, false); }
+
+static header header_of(void *p) {
+    header h;
+    memcpy(&h, (char *)p - HEADER, sizeof h);
+    return h;
+}
+
+static size_t size_of(void *p) { return header_of(p).bytes; }
+
+static void *fail_nomem(size_t bytes, gf_err *e) {
+    gf_fail(e, GF_E_NOMEM, "out of memory: %zu bytes were wanted", bytes);
+    return NULL;
 }
 
 void *gf_alloc(size_t bytes, gf_err *e) {
-    void *p = gf_alloc_hook(bytes);
-    if (!p) gf_fail(e, GF_E_NOMEM, "out of memory: %zu bytes were wanted", bytes);
-    return p;
+    void *p = allocate(bytes, false);
+    return p ? p : fail_nomem(bytes, e);
 }
 
 void *gf_alloc_array(int64_t count, size_t size, gf_err *e) {
@@ -75,8 +92,9 @@ void *gf_realloc_array(void *p, int64_t count, size_t size, gf_err *e) {
                 (long long)count, size);
         return NULL;
     }
-    if (!(grown = gf_alloc(bytes, e))) return NULL;
-    if (old) memcpy(grown, p, old < bytes ? old : bytes);
+    if (!(grown = allocate(bytes, !p))) return fail_nomem(bytes, e);
+    if (!p) return grown;
+    memcpy(grown, p, old < bytes ? old : bytes);
     if (bytes > old) memset((char *)grown + old, 0, bytes - old);
     gf_free(p);
     return grown;
@@ -86,7 +104,7 @@ void gf_free(void *p) {
     if (!p) return;
     atomic_fetch_sub(&heap.bytes, (long long)size_of(p));
     atomic_fetch_sub(&heap.blocks, 1);
-    free((char *)p - HEADER);
+    free(header_of(p).whole);
 }
 
 char *gf_strndup(const char *text, size_t length, gf_err *e) {

@@ -25,7 +25,8 @@ bool gf_add_size(size_t a, size_t b, size_t *out);
 
 /* Uninitialised memory; a size of 0 gives a valid pointer. Free with gf_free(). */
 void *gf_alloc(size_t bytes, gf_err *e);
-/* Zeroed array of count elements; the product is checked. */
+/* Zeroed array of count elements; the product is checked. Pages of a large one that nobody writes
+ * to take no memory. */
 void *gf_alloc_array(int64_t count, size_t size, gf_err *e);
 /* Grows or shrinks; p stays valid when this fails. */
 void *gf_realloc_array(void *p, int64_t count, size_t size, gf_err *e);

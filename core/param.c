@@ -23,6 +23,15 @@ gf_param *gf_params_find(const gf_params *p, const char *name) {
     return NULL;
 }
 
+void gf_param_forget_rows(gf_param *p) {
+    if (!p->rows) return;
+    gf_free(p->rows->touched);
+    gf_free(p->rows->live);
+    gf_free(p->rows->decay);
+    gf_free(p->rows);
+    p->rows = NULL;
+}
+
 static void free_param(gf_param *p) {
     gf_free(p->name);
     gf_free(p->owned);
@@ -31,6 +40,7 @@ static void free_param(gf_param *p) {
     gf_free(p->moment2);
     gf_free(p->average);
     gf_free(p->anchor);
+    gf_param_forget_rows(p);
     gf_free(p);
 }
 

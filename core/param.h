@@ -10,6 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Of an embedding table whose gradient has few rows. optim/sparse.h makes and keeps it; whoever
+ * writes the gradient marks the rows. Arrays have an element a row of the table. */
+typedef struct gf_param_rows {
+    unsigned char *touched; /* 1: the gradient may be other than zero there */
+    unsigned char *live;    /* 0: both moments are zero, and the value lacks the decay below */
+    gf_real *decay;         /* [n_decay] factors, in the order of the updates they come from */
+    int64_t n_decay, n_dead;
+} gf_param_rows;
+
 typedef struct gf_param {
     char *name;           /* as Hugging Face spells it, e.g. encoder.layer.0.output.dense.bias */
     gf_shape shape;       /* weights of linear layers are [out, in] */
@@ -23,6 +32,7 @@ typedef struct gf_param {
     int64_t updates;            /* how often this parameter was updated */
     gf_real *average;           /* same shape; moving average of the value; NULL: none is kept */
     gf_real *anchor;            /* same shape; where L2-SP pulls the value; NULL: nowhere */
+    gf_param_rows *rows;        /* NULL: the gradient is dense, and the value what it says */
 } gf_param;
 
 typedef struct gf_params {
@@ -42,6 +52,8 @@ void gf_params_free(gf_params *p);
 
 /* Makes the value writable: copies a mapped one into memory of its own (zeros if there is none). */
 bool gf_param_own(gf_param *p, gf_err *e);
+/* Frees rows and makes it NULL. */
+void gf_param_forget_rows(gf_param *p);
 /* Elements of a parameter. */
 int64_t gf_param_count(const gf_param *p);
 

@@ -1,6 +1,9 @@
 #include "optim/adamw.h"
 
+#include "optim/sparse.h"
+
 #include <math.h>
+#include <string.h>
 
 typedef struct adamw_job {
     const gf_blocks *blocks;
@@ -33,14 +36,28 @@ static void update_block(void *context, int64_t part, int thread) {
     gf_param *p = block->param;
     gf_adamw a = coefficients(job, p);
     (void)thread;
-    job->vec->adamw(block->count, &a, p->grad + block->first, p->owned + block->first,
-                    p->moment1 + block->first, p->moment2 + block->first);
+    for (gf_span s = gf_sparse_start_span(block); gf_sparse_next_live(block, &s);)
+        job->vec->adamw(s.count, &a, p->grad + s.first, p->owned + s.first, p->moment1 + s.first,
+                        p->moment2 + s.first);
+    for (gf_span s = gf_sparse_start_span(block); gf_sparse_next_touched(block, &s);)
+        memset(p->grad + s.first, 0, (size_t)s.count * sizeof *p->grad);
 }
+
+static bool is_first(const gf_block *b) { return b->first == 0; }
 
 void gf_adamw_update(const gf_blocks *blocks, const gf_groups *groups, const gf_adamw_settings *s,
                      double factor, double grad_scale, const gf_vec *vec, gf_pool *pool) {
     adamw_job job = {blocks, groups, s, factor, grad_scale, vec};
-    for (int64_t i = 0; i < blocks->count; i++)
-        if (blocks->items[i].first == 0) blocks->items[i].param->updates++;
+    for (int64_t i = 0; i < blocks->count; i++) {
+        gf_param *p = blocks->items[i].param;
+        if (!is_first(&blocks->items[i])) continue;
+        p->updates++;
+        gf_sparse_wake_touched(p, vec);
+    }
     gf_pool_run(pool, blocks->count, update_block, &job);
+    for (int64_t i = 0; i < blocks->count; i++) {
+        gf_param *p = blocks->items[i].param;
+        if (is_first(&blocks->items[i]))
+            gf_sparse_end_update(p, coefficients(&job, p).decay, vec, pool);
+    }
 }

@@ -18,7 +18,8 @@ typedef struct gf_adamw_settings {
 } gf_adamw_settings;
 
 /* One update of every parameter in the blocks: at its group's lr times `factor` (the schedule's),
- * with gradients multiplied by grad_scale (see gf_grad_scale()). Gradients are left as they are. */
+ * with gradients multiplied by grad_scale (see gf_grad_scale()). Gradients are zero
+ * afterwards. */
 void gf_adamw_update(const gf_blocks *blocks, const gf_groups *groups, const gf_adamw_settings *s,
                      double factor, double grad_scale, const gf_vec *vec, gf_pool *pool);
 

@@ -1,5 +1,7 @@
 #include "optim/clip.h"
 
+#include "optim/sparse.h"
+
 #include <math.h>
 
 typedef struct norm_job {
@@ -11,8 +13,8 @@ static void sum_block(void *context, int64_t part, int thread) {
     norm_job *job = context;
     const gf_block *block = &job->blocks->items[part];
     (void)thread;
-    job->blocks->sums[part] =
-        job->vec->sum_squares(block->count, block->param->grad + block->first);
+    gf_span s = gf_sparse_touched(block);
+    job->blocks->sums[part] = job->vec->sum_squares(s.count, block->param->grad + s.first);
 }
 
 double gf_grad_norm(gf_blocks *b, const gf_vec *vec, gf_pool *pool) {

@@ -201,12 +201,14 @@ void gf_groups_free(gf_groups *g) {
 }
 
 static bool zeroed(gf_real **array, int64_t count, gf_err *e) {
-    if (*array) memset(*array, 0, (size_t)count * sizeof **array);
-    return *array || (*array = gf_alloc_array(count, sizeof **array, e));
+    return (*array = gf_alloc_array(count, sizeof **array, e)) != NULL;
 }
 
+/* A new gradient rather than a cleared one: pages of zeros take no memory until written to. */
 static bool reserve(gf_param *p, gf_optimizer optimizer, gf_err *e) {
     int64_t count = gf_param_count(p);
+    gf_free(p->grad);
+    p->grad = NULL;
     if (!gf_param_own(p, e) || !zeroed(&p->grad, count, e)) return false;
     return (p->moment1 || zeroed(&p->moment1, count, e)) &&
            (optimizer == GF_OPTIMIZER_SGD || p->moment2 || zeroed(&p->moment2, count, e));

@@ -1,5 +1,7 @@
 #include "optim/sgd.h"
 
+#include <string.h>
+
 typedef struct sgd_job {
     const gf_blocks *blocks;
     const gf_groups *groups;
@@ -27,6 +29,7 @@ static void update_block(void *context, int64_t part, int thread) {
         }
         w[i] -= lr * g;
     }
+    memset(p->grad + block->first, 0, (size_t)block->count * sizeof *grad);
 }
 
 void gf_sgd_update(const gf_blocks *blocks, const gf_groups *groups, const gf_sgd_settings *s,

@@ -26,7 +26,8 @@ typedef struct gf_sgd_settings {
 } gf_sgd_settings;
 
 /* One update of every parameter in the blocks: at its group's lr times `factor` (the schedule's),
- * with gradients multiplied by grad_scale (see gf_grad_scale()). Gradients are left as they are.
+ * with gradients multiplied by grad_scale (see gf_grad_scale()). Gradients are zero
+ * afterwards.
  * Cannot fail. */
 void gf_sgd_update(const gf_blocks *blocks, const gf_groups *groups, const gf_sgd_settings *s,
                    double factor, double grad_scale, gf_pool *pool);

@@ -165,7 +165,7 @@ static bool prepare(test *t, gf_err *e) {
            keep_rates(t, e) && (t->update.loss = gf_alloc_array(losses, sizeof(double), e)) &&
            (t->update.weight = gf_alloc_array(losses, sizeof(double), e)) &&
            gf_stepper_start(&t->stepper, &t->run, e) &&
-           gf_stepper_begin(&t->stepper, &t->run, &t->phase, e) &&
+           gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e) &&
            (t->out->steps <= t->phase.updates_per_epoch ||
             gf_phase_make_features(&t->phase, &t->run, &t->engine, &tell, e));
 }

@@ -7,6 +7,7 @@
 #include "optim/average.h"
 #include "optim/clip.h"
 #include "optim/sgd.h"
+#include "optim/sparse.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -149,6 +150,7 @@ static gf_node *embed(const update *u, const int64_t *rows, int64_t count, int64
         return gf_graph_input(u->engine->graph, gf_shape2(count, width), s->gathered);
     }
     if (!gf_batch_fill(&s->batch, u->phase->data, rows, count, e)) return NULL;
+    gf_sparse_wake(r->model.words, s->batch.ids, s->batch.start[count], u->engine->vec);
     return gf_model_embed(u->engine->graph, &r->model, &s->batch, &mode);
 }
 
@@ -266,13 +268,6 @@ static bool add_losses(const update *u, const int64_t *rows, int64_t count, doub
 }
 
 /* ---- passes over the update's batches ---- */
-
-static void clear_gradients(gf_params *params) {
-    for (int64_t i = 0; i < params->count; i++)
-        if (params->items[i]->grad)
-            memset(params->items[i]->grad, 0,
-                   (size_t)gf_param_count(params->items[i]) * sizeof(gf_real));
-}
 
 /* The weights of the losses; where they depend on the losses these are known. */
 static void find_weights(const update *u) {
@@ -395,15 +390,29 @@ static bool is_measured(const update *u) {
            !u->phase->encoder_frozen && u->at->phase_update % every == 0;
 }
 
-bool gf_stepper_begin(gf_stepper *s, const gf_run *r, const gf_phase *p, gf_err *e) {
+/* Whether AdamW may take the word embeddings by rows (optim/sparse.h): their gradient comes from
+ * batches' tokens alone, and nobody else looks at it, or at the values, in each update. */
+static bool is_sparse(const gf_stepper *s, const gf_run *r, const gf_phase *p) {
+    const gf_recipe *c = r->recipe;
+    const gf_param *words = r->model.words;
+    return !s->dense && !s->apart.n_parts && words->trainable && words->grad &&
+           p->recipe->objective == GF_OBJECTIVE_TASKS && c->optimizer == GF_OPTIMIZER_ADAMW &&
+           c->eps > 0 && c->ema == 0 && !(p->groups.items[words->group].l2_sp > 0);
+}
+
+bool gf_stepper_begin(gf_stepper *s, gf_run *r, gf_engine *n, const gf_phase *p, gf_err *e) {
     bool tasks = p->recipe->objective == GF_OBJECTIVE_TASKS;
     if (tasks && !gf_balance_set_fixed(&s->balance, p->recipe->loss_weights, e)) return false;
+    gf_sparse_stop(r->model.words, n->vec, n->pool);
     gf_apart_free(&s->apart);
-    if (!gf_step_is_apart(s, r, p) &&
-        !(tasks && r->recipe->conflict_every && p->trains && !p->encoder_frozen))
-        return true;
-    return gf_apart_start(&s->apart, &r->model, p->n_losses, e);
+    if ((gf_step_is_apart(s, r, p) ||
+         (tasks && r->recipe->conflict_every && p->trains && !p->encoder_frozen)) &&
+        !gf_apart_start(&s->apart, &r->model, p->n_losses, e))
+        return false;
+    return !is_sparse(s, r, p) || gf_sparse_start(r->model.words, e);
 }
+
+void gf_stepper_flush(gf_run *r, gf_engine *n) { gf_sparse_flush(r->model.words, n->vec, n->pool); }
 
 /* Gradients by tasks; observing them alone must not change the run, so the update is then made
  * again as always. */
@@ -412,7 +421,6 @@ static bool find_gradients(const update *u, gf_err *e) {
     const gf_vec *vec = u->engine->vec;
     gf_pool *pool = u->engine->pool;
     u->out->measured = is_measured(u);
-    clear_gradients(&u->run->model.params);
     if (apart || u->out->measured) {
         if (!run_apart(u, e)) return false;
         if (u->out->measured) gf_apart_measure(&u->s->apart, &u->s->surgery, &u->s->conflict, pool);

@@ -40,14 +40,19 @@ typedef struct gf_stepper {
     gf_balance balance;
     gf_surgery surgery;
     gf_conflict conflict; /* the run's statistics so far, when the recipe asks for them */
+    bool dense;           /* every gradient is taken whole; see gf_trainer_options */
 } gf_stepper;
 
 bool gf_stepper_start(gf_stepper *s, const gf_run *r, gf_err *e);
 void gf_stepper_free(gf_stepper *s, const gf_run *r);
-/* At the start of a phase, and of each of its stages. */
-bool gf_stepper_begin(gf_stepper *s, const gf_run *r, const gf_phase *p, gf_err *e);
+/* At the start of a phase, and of each of its stages: gradients are zero. */
+bool gf_stepper_begin(gf_stepper *s, gf_run *r, gf_engine *n, const gf_phase *p, gf_err *e);
+/* Makes the weights what they are, for whoever reads them: updates leave something to do on rows of
+ * the word embeddings that no batch had (optim/sparse.h). */
+void gf_stepper_flush(gf_run *r, gf_engine *n);
 
-/* One update over the batches first .. first + count - 1 of an epoch; advances *at. A loss or
+/* One update over the batches first .. first + count - 1 of an epoch; advances *at. Gradients are
+ * zero before and after. A loss or
  * gradient that is not finite is GF_E_NUMERIC, naming phase, task or tensor, and rows; the weights
  * are then unchanged. */
 bool gf_step_run(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, gf_progress *at,

@@ -121,6 +121,7 @@ static bool start_save(trainer *t, gf_err *e) {
     char *state = gf_state_to_json(&all, t->recipe, e);
     char *path = state ? gf_run_folder_step_path(&t->folder, t->at.step, e) : NULL, *spare = NULL;
     bool ok;
+    gf_stepper_flush(&t->run, &t->engine);
     if (t->spare_step == t->at.step) t->spare_step = -1;
     if (path && t->spare_step >= 0) spare = gf_run_folder_step_path(&t->folder, t->spare_step, e);
     job.spare = spare;
@@ -226,6 +227,7 @@ static void judge(trainer *t, gf_eval_view *v) {
 
 static bool evaluate(trainer *t, gf_err *e) {
     gf_eval_view v = {.recipe = t->recipe, .phase = &t->phase, .at = &t->at, .mlm = NAN};
+    gf_stepper_flush(&t->run, &t->engine);
     if (!t->run.dev.rows) {
         judge(t, &v);
         return true;
@@ -241,8 +243,9 @@ static bool evaluate(trainer *t, gf_err *e) {
 static bool open_stage(trainer *t, gf_err *e) {
     int64_t stage = gf_phase_stage_at(&t->phase, &t->at);
     if (stage == t->phase.stage) return true;
+    gf_stepper_flush(&t->run, &t->engine);
     return gf_phase_open(&t->phase, &t->run, stage, e) &&
-           gf_stepper_begin(&t->stepper, &t->run, &t->phase, e);
+           gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e);
 }
 
 /* One update with all that belongs to it. */
@@ -307,7 +310,7 @@ static bool begin_phase(trainer *t, gf_err *e) {
     bool fresh = t->at.phase_update == 0 && t->at.epoch == 0;
     gf_forgetting_place place = forgetting_place(t, &t->tell);
     if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, &t->at, e) ||
-        !gf_stepper_begin(&t->stepper, &t->run, &t->phase, e))
+        !gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e))
         return false;
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
     if (fresh) gf_history_begin_phase(&t->history);
@@ -519,6 +522,7 @@ bool gf_train(const gf_recipe *recipe, const gf_trainer_options *o, gf_err *e) {
     trainer t = {.recipe = recipe, .o = o, .saved_step = -1, .spare_step = -1};
     bool ok;
     t.tell = (gf_tell){tell_rows, &t};
+    t.stepper.dense = o->dense;
     ok = open_run(&t, e);
     while (ok && t.at.phase < recipe->n_phases) {
         ok = run_phase(&t, e);

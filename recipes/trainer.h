@@ -63,6 +63,7 @@ typedef struct gf_trainer_options {
     bool force;      /* replace a run that is there */
     bool resume;     /* go on from the newest checkpoint of the output folder */
     int64_t at_step; /* with resume: from the checkpoint of this step; -1: the newest */
+    bool dense;      /* for tests: no gradient is taken by rows, which is slower, and the same */
     gf_watch watch;
     gf_log log;
 } gf_trainer_options;

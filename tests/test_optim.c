@@ -322,13 +322,16 @@ static void threads_change_no_bit(void **state) {
 }
 
 static void norm_covers_every_element(void **state) {
-    gf_params p;
+    gf_params p, start = random_params(); /* which were the gradients */
     double norm = update_with(1, &p), sum = 0;
     (void)state;
     for (int64_t k = 0; k < p.count; k++)
-        for (int64_t i = 0; i < gf_param_count(p.items[k]); i++)
-            sum += (double)p.items[k]->grad[i] * (double)p.items[k]->grad[i];
+        for (int64_t i = 0; i < gf_param_count(p.items[k]); i++) {
+            sum += (double)start.items[k]->owned[i] * (double)start.items[k]->owned[i];
+            assert_true(p.items[k]->grad[i] == 0);
+        }
     assert_near(norm, sqrt(sum), 1e-12 * norm, "norm");
+    gf_params_free(&start);
     assert_null(gf_grad_find_nonfinite(&p));
     p.items[1]->grad[2] = INFINITY;
     assert_ptr_equal(gf_grad_find_nonfinite(&p), p.items[1]);
