@@ -1,5 +1,6 @@
 #include "autograd/graph.h"
 
+#include "autograd/cost.h"
 #include "autograd/plan.h"
 #include "core/mem.h"
 
@@ -7,6 +8,7 @@
 
 struct gf_graph {
     gf_pool *pool;
+    gf_profile *profile;
     const gf_vec *vec;
     gf_node **nodes; /* [n], reused from batch to batch: capacity nodes exist */
     int64_t n, made, capacity;
@@ -35,6 +37,8 @@ void gf_graph_free(gf_graph *g) {
     gf_plan_free(&g->plan);
     gf_free(g);
 }
+
+void gf_graph_set_profile(gf_graph *g, gf_profile *p) { g->profile = p; }
 
 void gf_graph_reset(gf_graph *g) {
     g->n = 0;
@@ -142,10 +146,14 @@ bool gf_graph_plan(gf_graph *g, gf_node *const *losses, int n_losses, gf_err *e)
 }
 
 void gf_graph_forward(gf_graph *g) {
+    gf_way way = g->n_losses > 0 ? GF_WAY_FORWARD : GF_WAY_INFERENCE;
     for (int64_t i = 0; i < g->n; i++) {
         gf_node *n = g->nodes[i];
         n->scratch = g->arena + g->plan.scratch[i].forward;
-        if (n->op) n->op->forward(n);
+        if (!n->op) continue;
+        gf_profile_begin(g->profile);
+        n->op->forward(n);
+        gf_cost_end(g->profile, n, way);
     }
 }
 
@@ -175,8 +183,10 @@ void gf_graph_backward(gf_graph *g, const double *weights) {
     for (int64_t i = g->n - 1; i >= 0; i--) {
         gf_node *n = g->nodes[i];
         if (!n->op || !g->plan.scratch[i].reached) continue;
+        gf_profile_begin(g->profile);
         reach_inputs(g, n);
         n->scratch = g->arena + g->plan.scratch[i].backward;
         n->op->backward(n);
+        gf_cost_end(g->profile, n, GF_WAY_BACKWARD);
     }
 }

@@ -65,6 +65,7 @@ typedef struct gf_trainer_options {
     int64_t at_step; /* with resume: from the checkpoint of this step; -1: the newest */
     gf_watch watch;
     gf_log log;
+    gf_profile *profile; /* of the run, written to its profile.txt and profile.json; NULL: off */
 } gf_trainer_options;
 
 /* Failures keep the last good checkpoint; an interruption is GF_E_SIGINT or GF_E_SIGTERM, saved. */
