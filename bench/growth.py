@@ -160,8 +160,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         g = Growth(o, folder)
         results = [g.series(name) for name in o.only]
-    print(f"a model of {TRAINING['--layers']} layers and hidden size {TRAINING['--hidden']}, "
-          f"{BATCH} texts of {LENGTH} tokens a batch, {TRAINING['--tasks']} tasks, 1 thread, unless "
+    print(f"growth: {TRAINING['--layers']} layers, hidden size {TRAINING['--hidden']}, {BATCH} "
+          f"texts of {LENGTH} tokens a batch, {TRAINING['--tasks']} tasks and\n1 thread, unless "
           "that is what grows; time of a step, and to embed all rows")
     print_table(results)
     if o.json:

@@ -117,9 +117,11 @@ bool gf_bench_machine(gf_bench_report *r, gf_err *e) {
            measure_peak(r, e) && measure_memory(r, e);
 }
 
-bool gf_bench_print_json(const gf_bench_report *r, gf_err *e) {
+bool gf_bench_give_json(const gf_bench_report *r, const char *path, gf_err *e) {
     char *text = gf_json_print(r->json, e);
-    if (text) fputs(text, stdout);
+    bool ok = text != NULL;
+    if (ok && path) ok = gf_io_replace_file(path, text, strlen(text), e);
+    if (ok && !path && !r->print) fputs(text, stdout);
     gf_free(text);
-    return text != NULL;
+    return ok;
 }

@@ -25,7 +25,8 @@ typedef struct gf_bench_report {
 
 /* Starts the BLAS, measures, and adds "machine", "peak" and "memory" to a new report->json. */
 bool gf_bench_machine(gf_bench_report *report, gf_err *e);
-/* The report's JSON to standard output. */
-bool gf_bench_print_json(const gf_bench_report *report, gf_err *e);
+/* The report's JSON: to the file, or to standard output where path is NULL and no tables are
+ * printed. */
+bool gf_bench_give_json(const gf_bench_report *report, const char *path, gf_err *e);
 
 #endif

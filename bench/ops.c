@@ -14,11 +14,11 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: ops [--json] [--tokens N]\n"
+    "usage: ops [--json] [--save FILE] [--tokens N]\n"
     "Measures every op, forward and backward, on one thread: nanoseconds an element of its result\n"
     "(losses: of their logits), beside what memcpy takes to move as many bytes, and GF/s of those\n"
     "that are matrix products. --tokens: of the 32 texts of a batch together (default: 2816).\n"
-    "--json prints one JSON object instead of tables.\n";
+    "--json prints one JSON object instead of tables, --save writes it to FILE.\n";
 
 enum { TEXTS = 32, CLASSES = 28, VOCABULARY = 30522, POSITIONS = 512, RUNS = 5 };
 
@@ -34,6 +34,7 @@ typedef struct bench {
     cJSON *list;
     gf_graph *graph;
     gf_pool *pool;
+    const char *save;
     int64_t tokens;
     int32_t start[TEXTS + 1], labels[TEXTS];
     int32_t *ids;                     /* [T] */
@@ -283,7 +284,7 @@ static bool run(bench *b) {
            (b->ids = gf_alloc_array(b->tokens, sizeof *b->ids, b->e)) &&
            (b->pool = gf_pool_new(1, b->e)) &&
            (b->graph = gf_graph_new(b->pool, gf_vec_best(), b->e)) && measure_all(b) &&
-           (b->report.print || gf_bench_print_json(&b->report, b->e));
+           gf_bench_give_json(&b->report, b->save, b->e);
 }
 
 int main(int argc, char **argv) {
@@ -293,6 +294,8 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             b.report.print = false;
+        else if (strcmp(argv[i], "--save") == 0 && i + 1 < argc)
+            b.save = argv[++i];
         else if (strcmp(argv[i], "--tokens") == 0 && i + 1 < argc && atoi(argv[i + 1]) >= TEXTS &&
                  atoi(argv[i + 1]) <= TEXTS * POSITIONS)
             b.tokens = atoi(argv[++i]);
