@@ -101,22 +101,28 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/memory.o $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
-# bench/kernels.c and bench/steps.c are programs; the other files of the room are their parts.
-BENCH := $(BUILD)/bench/kernels $(BUILD)/bench/steps
+# These are programs; the other files of the room are their parts.
+BENCH := $(addprefix $(BUILD)/bench/,kernels ops steps)
 BENCH_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(BENCH:$(BUILD)/%=%.c),$(wildcard bench/*.c)))
 $(BENCH): %: %.o $(BENCH_PARTS) $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 
-# The kernels always; with MODEL, DATA and PEER, graft beside another program. See bench/README.md.
+# Kernels, ops and growth always; with MODEL, DATA and PEER, graft beside other programs. Tables as
+# they come, figures into $(BUILD)/bench/*.json. See bench/README.md.
 ROUNDS ?= 5
 bench-programs: $(BENCH)
 
 bench: all $(BENCH)
-	$(BUILD)/bench/kernels
+	$(BUILD)/bench/kernels --save $(BUILD)/bench/kernels.json
+	$(BUILD)/bench/ops --save $(BUILD)/bench/ops.json
+	python3 bench/growth.py --bench $(BUILD)/bench --json $(BUILD)/bench/growth.json
 ifneq ($(and $(MODEL),$(DATA),$(PEER)),)
 	python3 bench/compare.py --graft $(BUILD) --model $(MODEL) --data $(DATA) --peer "$(PEER)" \
-	    $(if $(ORT),--ort "$(ORT)") --rounds $(ROUNDS) --json $(BUILD)/bench/compare.json
+	    $(if $(ORT),--ort "$(ORT)") $(if $(ORT_LATENCY),--ort-latency "$(ORT_LATENCY)") \
+	    $(if $(ST_START),--start "sentence-transformers=$(ST_START)") \
+	    $(if $(ORT_START),--start "ONNX Runtime=$(ORT_START)") \
+	    --rounds $(ROUNDS) --json $(BUILD)/bench/compare.json
 else
 	@echo
 	@echo 'Beside PyTorch: make bench MODEL=folder DATA=train.jsonl PEER="python3 script.py"'

@@ -1,5 +1,6 @@
 #include "autograd/graph.h"
 
+#include "autograd/cost.h"
 #include "autograd/plan.h"
 #include "core/mem.h"
 
@@ -7,6 +8,7 @@
 
 struct gf_graph {
     gf_pool *pool;
+    gf_profile *profile;
     const gf_vec *vec;
     gf_node **nodes; /* [n], reused from batch to batch: capacity nodes exist */
     int64_t n, made, capacity;
@@ -36,6 +38,8 @@ void gf_graph_free(gf_graph *g) {
     gf_plan_free(&g->plan);
     gf_free(g);
 }
+
+void gf_graph_set_profile(gf_graph *g, gf_profile *p) { g->profile = p; }
 
 void gf_graph_reset(gf_graph *g) {
     g->n = 0;
@@ -180,15 +184,21 @@ static void reach_inputs(gf_graph *g, gf_node *n) {
 
 static void run_step(gf_graph *g, const gf_plan_step *step) {
     gf_node *n = step->node;
+    bool backward = step->what == GF_STEP_BACKWARD;
     n->scratch = g->arena + step->scratch;
-    if (step->what == GF_STEP_BACKWARD) {
-        if (!g->plan.of[n->index].reached) return;
+    if (backward && !g->plan.of[n->index].reached) return;
+    gf_profile_begin(g->profile);
+    if (backward) {
         reach_inputs(g, n);
         n->op->backward(n);
-        return;
+    } else {
+        if (step->what != GF_STEP_FORWARD) enter_life(g, n, 1);
+        (step->what == GF_STEP_REBUILD ? n->rebuild : n->op->forward)(n);
     }
-    if (step->what != GF_STEP_FORWARD) enter_life(g, n, 1);
-    (step->what == GF_STEP_REBUILD ? n->rebuild : n->op->forward)(n);
+    gf_cost_end(g->profile, n,
+                backward          ? GF_WAY_BACKWARD
+                : g->n_losses > 0 ? GF_WAY_FORWARD
+                                  : GF_WAY_INFERENCE);
 }
 
 void gf_graph_forward(gf_graph *g) {

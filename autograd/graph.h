@@ -17,12 +17,15 @@
 
 #include "autograd/op.h"
 #include "core/err.h"
+#include "core/profile.h"
 
 #include <stddef.h>
 
 /* pool and vec outlive the graph. NULL when memory is out. */
 gf_graph *gf_graph_new(gf_pool *pool, const gf_vec *vec, gf_err *e);
 void gf_graph_free(gf_graph *g);
+/* Every op run from now on is a span of this profile, which outlives the graph; NULL: of none. */
+void gf_graph_set_profile(gf_graph *g, gf_profile *p);
 void gf_graph_reset(gf_graph *g);
 
 /* A leaf with a fixed value; x must outlive the run. */

@@ -8,8 +8,10 @@ usage: bench/compare.py --model DIR --data FILE.jsonl --peer COMMAND [options]
   --data FILE       rows with text, category and sentiment; a sample of them is used
   --peer COMMAND    called as COMMAND MODE MODEL DATA --steps N --batch N --max-len N ...
   --ort COMMAND     called as COMMAND MODEL DATA ROWS --sort, for the work "ort"
-  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, start
-                    (default: all that can be run)
+  --ort-latency COMMAND    called as COMMAND MODEL DATA ROWS, for the work "latency"
+  --start NAME=COMMAND     called as COMMAND MODEL TEXT TEXT, for the work "start"; repeatable
+  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, latency, start,
+                    threads (default: all that can be run)
   --rounds N        default 5       --steps N    default 40, 3 of them untimed
   --batch N         default 32      --epochs N   of the works heads..., default 10
   --max-length N    default 128     --threads N  default: all processors
@@ -41,12 +43,18 @@ WORKS = {
     "heads-cached": (["heads"], ["heads-cached"]),
     "embed": (["embed"], ["embed", "--sort"]),
     "ort": (["embed"], None),
+    "latency": (["latency"], None),
     "start": (None, None),
+    "threads": (["full"], None),  # graft itself: on two threads and on one
 }
 SHOWN_FEATURES = {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd",
                   "sve"}
 PAIR = ["The cheese was tasty", "I thought the cheese was delicious"]
 STARTS = 10
+BERT_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
+# Passes a token makes: forward, and backward as much again for inputs and for weights. The work of
+# the others depends on what is frozen.
+PASSES = {"full": 3, "full-bucket": 3, "embed": 1, "ort": 1}
 
 
 def read_field(path, name):
@@ -101,23 +109,28 @@ def run_for_figures(command, threads=None):
 
 class Comparison:
     def __init__(self, options, data, lengths):
-        self.o, self.data, self.rows = options, data, len(lengths)
+        self.o, self.data, self.rows, self.lengths = options, data, len(lengths), lengths
         self.graft = os.path.join(options.graft, "graft")
         self.steps = os.path.join(options.graft, "bench", "steps")
-        self.results = {work: {"graft": [], "peer": []} for work in options.work}
+        self.peak = None
+        self.results = {work: {} if work == "start" else {"graft": [], "peer": []}
+                        for work in options.work}
 
-    def graft_command(self, mode):
+    def graft_command(self, mode, threads=None):
         o = self.o
+        threads = threads or o.threads
         command = [self.steps, o.model, self.data, "--mode", *mode, "--steps", str(o.steps),
                    "--batch", str(o.batch), "--max-length", str(o.max_length),
                    "--epochs", str(o.epochs)]
-        return command + (["--threads", str(o.threads)] if o.threads else []) + (
+        return command + (["--threads", str(threads)] if threads else []) + (
             ["--random-base"] if o.random_base else [])
 
     def peer_command(self, work, mode):
         o = self.o
-        if work == "ort":
-            return shlex.split(o.ort) + [o.model, self.data, str(self.rows), "--sort"]
+        if work in ("ort", "latency"):
+            command = shlex.split(o.ort if work == "ort" else o.ort_latency)
+            sort = ["--sort"] if work == "ort" else []
+            return command + [o.model, self.data, str(self.rows), *sort]
         command = shlex.split(o.peer) + [mode[0], o.model, self.data, *mode[1:], "--steps",
                                          str(o.steps), "--batch", str(o.batch), "--max-len",
                                          str(o.max_length), "--epochs", str(o.epochs)]
@@ -125,25 +138,70 @@ class Comparison:
 
     def run_peer(self, work, mode):
         result = run_for_figures(self.peer_command(work, mode), self.o.threads)
+        if work == "latency":
+            if "latency_ms" not in result:
+                raise Failed("the program for --ort-latency printed no latency_ms")
+            result["seq_s"] = 1e3 / result["latency_ms"]
         if "total_s" in result:  # embedded once, then trained for some epochs
             result["seq_s"] = result["n"] * self.o.epochs / result["total_s"]
         result.setdefault("rss_mib", result.get("rss"))
         self.results[work]["peer"].append(result)
 
-    def run_graft(self, work, mode):
-        self.results[work]["graft"].append(run_for_figures(self.graft_command(mode)))
+    def run_graft(self, work, mode, threads=None, side="graft"):
+        result = run_for_figures(self.graft_command(mode, threads))
+        if "latency_ms" in result:  # of the median text
+            result["seq_s"] = 1e3 / result["latency_ms"]
+        self.results[work][side].append(result)
+
+    def time_start(self, name, command, times):
+        """Whole processes from the command line to the answer."""
+        for _ in range(times):
+            begun = time.perf_counter()
+            run(command)
+            self.results["start"].setdefault(name, []).append(
+                {"seconds": time.perf_counter() - begun})
 
     def start(self):
-        """A whole process from the command line to the answer."""
-        for _ in range(STARTS):
-            begun = time.perf_counter()
-            run([self.graft, "similarity", "--model", self.o.model, *PAIR])
-            self.results["start"]["graft"].append({"seconds": time.perf_counter() - begun})
+        self.time_start("graft", [self.graft, "similarity", "--model", self.o.model, *PAIR], STARTS)
+        for name, command in self.o.start:
+            self.time_start(name, [*command, self.o.model, *PAIR], 1)
+
+    def read_peak(self):
+        """Multiply-adds of one core, in GF/s; measured once, before the rounds."""
+        kernels = os.path.join(self.o.graft, "bench", "kernels")
+        report = json.loads(run([kernels, "--machine", "--json"]))
+        self.peak = report["peak"]["gflops"]
+        return report
+
+    def flops_of_a_token(self):
+        """Of the matrix products of one pass forward: a multiplication and an addition are two.
+        Attention is between all pairs of a text's tokens, so a token of a long text costs more."""
+        c = BERT_BASE
+        if not self.o.random_base:
+            with open(os.path.join(self.o.model, "config.json"), encoding="utf-8") as file:
+                c = json.load(file)
+        h, up = c["hidden_size"], c["intermediate_size"]
+        partners = sum(n * n for n in self.lengths) / sum(self.lengths)
+        return c["num_hidden_layers"] * (2 * (4 * h * h + 2 * h * up) + 4 * partners * h)
+
+    def share_of_peak(self, work, result):
+        """Of what all threads together could multiply and add in the time; None: not known."""
+        if work not in PASSES or not self.peak:
+            return None
+        rate = result["tok_s"]
+        if "step_ms" in result:  # without reading
+            rate = 1e3 * result["rows"] * result["tok_per_seq"] / (
+                result["steps"] * result["step_ms"])
+        return PASSES[work] * self.flops_of_a_token() * rate / (
+            1e9 * self.peak * result["threads"])
 
     def run_both(self, work, number):
         """The two programs begin a round by turns."""
         ours, theirs = WORKS[work]
         turns = [lambda: self.run_graft(work, ours), lambda: self.run_peer(work, theirs)]
+        if work == "threads":
+            turns = [lambda: self.run_graft(work, ours, 2),
+                     lambda: self.run_graft(work, ours, 1, "peer")]
         for turn in turns if number % 2 == 0 else reversed(turns):
             turn()
         last = [self.results[work][side][-1]["seq_s"] for side in ("graft", "peer")]
@@ -162,34 +220,51 @@ class Comparison:
                 del self.results[work]
 
     def summary(self, work):
-        ours, theirs = self.results[work]["graft"], self.results[work]["peer"]
         if work == "start":
-            seconds = [r["seconds"] for r in ours]
-            return {"work": work, "graft_best_s": min(seconds),
-                    "graft_median_s": statistics.median(seconds)}
+            return self.summary_of_start()
+        ours, theirs = self.results[work]["graft"], self.results[work]["peer"]
         rates = [[r["seq_s"] for r in side] for side in (ours, theirs)]
         memory = [statistics.median(r["rss_mib"] for r in side) for side in (ours, theirs)]
         graft, peer = map(statistics.median, rates)
         ratios = [a / b for a, b in zip(*rates)]
+        shares = [self.share_of_peak(work, r) for r in ours]
         return {"work": work, "graft_seq_s": graft, "peer_seq_s": peer, "ratio": graft / peer,
                 "lowest_ratio": min(ratios), "highest_ratio": max(ratios),
                 "graft_mib": memory[0], "peer_mib": memory[1],
-                "memory_share": memory[0] / memory[1]}
+                "memory_share": memory[0] / memory[1],
+                "share_of_peak": None if None in shares else statistics.median(shares)}
+
+    def summary_of_start(self):
+        s = {"work": "start", "others": {}}
+        for name, runs in self.results["start"].items():
+            seconds = [r["seconds"] for r in runs]
+            best, median = min(seconds), statistics.median(seconds)
+            if name == "graft":
+                s.update(graft_best_s=best, graft_median_s=median)
+            else:
+                s["others"][name] = {"best_s": best, "median_s": median,
+                                     "ratio": median / s["graft_median_s"]}
+        return s
 
 
 def print_table(summaries):
     print("| work | graft, sequences/s | peer, sequences/s | ratio (rounds) | graft, MiB | "
-          "peer, MiB | share |\n| --- | --- | --- | --- | --- | --- | --- |")
+          "peer, MiB | share | of the peak |\n"
+          "| --- | --- | --- | --- | --- | --- | --- | --- |")
     for s in summaries:
         if s["work"] == "start":
             continue
         print(f"| {s['work']} | {s['graft_seq_s']:.1f} | {s['peer_seq_s']:.1f} | "
               f"{s['ratio']:.2f} ({s['lowest_ratio']:.2f} to {s['highest_ratio']:.2f}) | "
-              f"{s['graft_mib']:.0f} | {s['peer_mib']:.0f} | {s['memory_share']:.2f} |")
+              f"{s['graft_mib']:.0f} | {s['peer_mib']:.0f} | {s['memory_share']:.2f} | "
+              + (f"{s['share_of_peak']:.1%} |" if s["share_of_peak"] is not None else "|"))
     for s in summaries:
         if s["work"] == "start":
             print(f"\ngraft similarity, start to finish: best {s['graft_best_s']:.3f} s, median "
                   f"{s['graft_median_s']:.3f} s")
+            for name, other in s["others"].items():
+                print(f"{name}: best {other['best_s']:.3f} s, median {other['median_s']:.3f} s, "
+                      f"{other['ratio']:.1f} times graft's")
 
 
 def sample_rows(options, path):
@@ -223,8 +298,10 @@ def read_options():
     a = argparse.ArgumentParser(usage=__doc__, add_help=False)
     for name in ("--model", "--data", "--peer"):
         a.add_argument(name, required=name != "--peer")
-    for name, value in (("--graft", "build"), ("--ort", None), ("--work", None), ("--json", None)):
+    for name, value in (("--graft", "build"), ("--ort", None), ("--ort-latency", None),
+                        ("--work", None), ("--json", None)):
         a.add_argument(name, default=value)
+    a.add_argument("--start", action="append", default=[])
     for name, value in (("--rounds", 5), ("--steps", 40), ("--batch", 32), ("--epochs", 10),
                         ("--max-length", 128), ("--threads", 0)):
         a.add_argument(name, type=int, default=value)
@@ -233,12 +310,18 @@ def read_options():
         print(__doc__.strip())
         sys.exit(0)
     o = a.parse_args()
-    able = [w for w in WORKS if w == "start" or (o.ort if w == "ort" else o.peer)]
+    for i, start in enumerate(o.start):
+        name, equals, command = start.partition("=")
+        if not equals or not command:
+            sys.exit(f'compare: error: --start: "{start}" is not NAME=COMMAND')
+        o.start[i] = (name, shlex.split(command))
+    needs = {"start": True, "threads": True, "ort": o.ort, "latency": o.ort_latency}
+    able = [w for w in WORKS if needs.get(w, o.peer)]
     o.work = o.work.split(",") if o.work else able
     for work in o.work:
         if work not in able:
             sys.exit(f'compare: error: --work: "{work}" cannot be run; there are '
-                     f'{", ".join(able)} (more with --peer and --ort)')
+                     f'{", ".join(able)} (more with --peer, --ort and --ort-latency)')
     return o
 
 
@@ -254,6 +337,10 @@ def main():
             sys.exit(f"compare: error: {failure}")
         report["tokens"] = describe(lengths)
         c = Comparison(o, data, lengths)
+        try:
+            report["kernels"] = c.read_peak()
+        except (Failed, OSError) as failure:
+            print(f"compare: warning: no share of the peak: {failure}", file=sys.stderr)
         for number in range(o.rounds):
             c.run_round(number)
     report["machine"]["load_after"] = os.getloadavg()[0]

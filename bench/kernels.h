@@ -3,17 +3,7 @@
 #ifndef GF_BENCH_KERNELS_H
 #define GF_BENCH_KERNELS_H
 
-#include "core/err.h"
-
-#include <cjson/cJSON.h>
-#include <stdbool.h>
-
-typedef struct gf_bench_report {
-    cJSON *json; /* one object */
-    bool print;  /* tables to standard output */
-    int threads; /* the most to measure with */
-    double peak; /* GF/s of one core */
-} gf_bench_report;
+#include "bench/machine.h"
 
 /* Matrix products of BERT models against report->peak. */
 bool gf_bench_products(gf_bench_report *report, gf_err *e);

@@ -12,19 +12,24 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: steps MODEL DATA [--mode full|topN|heads|heads-live|embed] [--batch 32]\n"
-    "             [--max-length 128] [--steps 40] [--epochs 10] [--threads N] [--random-base]\n"
-    "             [--bucket]\n"
-    "DATA has the fields text, category and sentiment. Prints one JSON line.\n";
+    "usage: steps MODEL DATA [--mode full|topN|heads|heads-live|embed|latency] [--batch 32]\n"
+    "             [--max-length 128] [--steps 40] [--epochs 10] [--threads N] [--bucket]\n"
+    "             [--tasks N] [--random-base] [--layers 12] [--hidden 768]\n"
+    "             [--vocabulary 30522]\n"
+    "DATA has the fields text, category and sentiment. Prints one JSON line. --random-base: a "
+    "BERT\n"
+    "of these sizes with weights from a seed. --tasks: that many heads, all for category.\n";
 
 enum {
-    UNTIMED = 3,            /* first steps, which touch memory for the first time */
-    LARGEST_FILE = 64 << 20 /* of a vocabulary */
+    UNTIMED = 3,             /* first steps, which touch memory for the first time */
+    WARM_UP = 20,            /* texts of mode latency that are not timed */
+    LARGEST_FILE = 64 << 20, /* of a vocabulary */
+    HEAD = 64                /* width of an attention head, as in every BERT */
 };
 
 typedef struct options {
     const char *model, *data, *mode;
-    int64_t batch, max_length, steps, epochs, threads;
+    int64_t batch, max_length, steps, epochs, threads, layers, hidden, vocabulary, tasks;
     bool random_base, bucket;
 } options;
 
@@ -41,6 +46,8 @@ typedef struct bench {
     double seconds, rows, tokens, steps; /* what was timed */
     double read_seconds;                 /* to read and tokenize all rows once */
     double encode_seconds;               /* mode heads: to embed all rows once */
+    double best_step;                    /* seconds of the quickest one */
+    double *latency;                     /* [rows] mode latency: seconds a text, rising */
 } bench;
 
 /* ---- what to do ---- */
@@ -49,11 +56,21 @@ static const char *rules_of(const char *mode, char *text, size_t size) {
     int layers = strncmp(mode, "top", 3) == 0 ? atoi(mode + 3) : 0;
     if (strcmp(mode, "full") == 0) return "\"heads.*\": {\"lr\": 1e-3}, \"*\": {\"lr\": 2e-5}";
     if (strncmp(mode, "heads", 5) == 0) return "\"heads.*\": {\"lr\": 1e-3}";
-    if (strcmp(mode, "embed") == 0) return "";
+    if (strcmp(mode, "embed") == 0 || strcmp(mode, "latency") == 0) return "";
     if (layers < 1) return NULL;
     snprintf(text, size, "\"heads.*\": {\"lr\": 1e-3}, \"encoder.layer[-%d:].*\": {\"lr\": 2e-5}",
              layers);
     return text;
+}
+
+static bool add_tasks(gf_text *t, const options *o, gf_err *e) {
+    bool ok = true;
+    if (o->tasks == 0)
+        return gf_text_add(t, e, "{\"name\": \"category\"}, {\"name\": \"sentiment\"}");
+    for (int64_t i = 0; i < o->tasks; i++)
+        ok = ok && gf_text_add(t, e, "%s{\"name\": \"task%lld\", \"label\": \"category\"}",
+                               i ? ", " : "", (long long)i);
+    return ok;
 }
 
 static bool make_recipe(bench *b, const char *base, gf_err *e) {
@@ -61,38 +78,33 @@ static bool make_recipe(bench *b, const char *base, gf_err *e) {
     char room[96];
     const char *rules = rules_of(o->mode, room, sizeof room);
     char *model = gf_json_quote("", base, e), *data = gf_json_quote("", o->data, e);
-    gf_text t = {0};
-    bool ok = model && data;
+    gf_text t = {0}, tasks = {0};
+    bool ok = model && data && add_tasks(&tasks, o, e);
     if (!rules)
-        ok = gf_fail(e, GF_E_USAGE,
-                     "--mode: \"%s\" is unknown; take full, topN, heads, heads-live or embed",
-                     o->mode);
+        ok = gf_fail(
+            e, GF_E_USAGE,
+            "--mode: \"%s\" is unknown; take full, topN, heads, heads-live, embed or latency",
+            o->mode);
     ok = ok && gf_text_add(&t, e,
                            "{\"model\": {\"base\": %s, \"max_length\": %lld, \"init\": %s},"
                            "\"data\": {\"train\": %s},"
-                           "\"tasks\": [{\"name\": \"category\"}, {\"name\": \"sentiment\"}],"
+                           "\"tasks\": [%s],"
                            "\"batch\": {\"size\": %lld, \"bucket\": %s},"
                            "\"phases\": [{\"name\": \"bench\", \"epochs\": %lld,"
                            "\"trainable\": {%s}, \"schedule\": {\"type\": \"linear\","
                            "\"warmup\": 10}}], \"seed\": 1}",
                            model, (long long)o->max_length, o->random_base ? "\"random\"" : "null",
-                           data, (long long)o->batch, o->bucket ? "true" : "false",
+                           data, tasks.data, (long long)o->batch, o->bucket ? "true" : "false",
                            (long long)o->epochs, rules);
     ok = ok && gf_recipe_parse(&b->recipe, t.data, t.length, "bench.json", NULL, 0, e);
     gf_text_free(&t);
+    gf_text_free(&tasks);
     gf_free(model);
     gf_free(data);
     return ok;
 }
 
-/* ---- --random-base: a folder with BERT-base's sizes and the vocabulary of the model ---- */
-
-static const char bert_base[] =
-    "{\"model_type\": \"bert\", \"architectures\": [\"BertModel\"], \"vocab_size\": 30522,"
-    "\"hidden_size\": 768, \"num_hidden_layers\": 12, \"num_attention_heads\": 12,"
-    "\"intermediate_size\": 3072, \"hidden_act\": \"gelu\", \"hidden_dropout_prob\": 0.1,"
-    "\"attention_probs_dropout_prob\": 0.1, \"max_position_embeddings\": 512,"
-    "\"type_vocab_size\": 2, \"initializer_range\": 0.02, \"layer_norm_eps\": 1e-12}\n";
+/* ---- --random-base: a folder with a configuration and the vocabulary of the model ---- */
 
 static bool copy_if_there(const char *from, const char *to, const char *name, gf_err *e) {
     char *source = gf_io_join(from, name, e), *target = gf_io_join(to, name, e), *bytes = NULL;
@@ -108,12 +120,27 @@ static bool copy_if_there(const char *from, const char *to, const char *name, gf
     return ok;
 }
 
-static bool fill_random_base(const char *folder, const char *model, gf_err *e) {
+static bool fill_random_base(const char *folder, const options *o, gf_err *e) {
     char *config = gf_io_join(folder, "config.json", e);
-    bool ok = config && gf_io_replace_file(config, bert_base, sizeof bert_base - 1, e) &&
-              copy_if_there(model, folder, "vocab.txt", e) &&
-              copy_if_there(model, folder, "tokenizer.json", e) &&
-              copy_if_there(model, folder, "tokenizer_config.json", e);
+    const char *model = o->model;
+    gf_text t = {0};
+    bool ok =
+        config &&
+        gf_text_add(&t, e,
+                    "{\"model_type\": \"bert\", \"architectures\": [\"BertModel\"],"
+                    "\"vocab_size\": %lld, \"hidden_size\": %lld, \"num_hidden_layers\": %lld,"
+                    "\"num_attention_heads\": %lld, \"intermediate_size\": %lld,"
+                    "\"hidden_act\": \"gelu\", \"hidden_dropout_prob\": 0.1,"
+                    "\"attention_probs_dropout_prob\": 0.1, \"max_position_embeddings\": 512,"
+                    "\"type_vocab_size\": 2, \"initializer_range\": 0.02,"
+                    "\"layer_norm_eps\": 1e-12}\n",
+                    (long long)o->vocabulary, (long long)o->hidden, (long long)o->layers,
+                    (long long)(o->hidden / HEAD), (long long)(4 * o->hidden)) &&
+        gf_io_replace_file(config, t.data, t.length, e) &&
+        copy_if_there(model, folder, "vocab.txt", e) &&
+        copy_if_there(model, folder, "tokenizer.json", e) &&
+        copy_if_there(model, folder, "tokenizer_config.json", e);
+    gf_text_free(&t);
     gf_free(config);
     return ok;
 }
@@ -121,7 +148,7 @@ static bool fill_random_base(const char *folder, const char *model, gf_err *e) {
 static bool open_run(bench *b, gf_err *e) {
     const options *o = b->o;
     char *folder = o->random_base ? gf_io_make_temporary_folder(e) : NULL;
-    bool ok = !o->random_base || (folder && fill_random_base(folder, o->model, e));
+    bool ok = !o->random_base || (folder && fill_random_base(folder, o, e));
     ok = ok && make_recipe(b, folder ? folder : o->model, e) &&
          gf_run_open(&b->run, &b->recipe, NULL, &(gf_log){0}, e);
     if (folder) gf_io_remove_tree(folder, NULL);
@@ -157,13 +184,16 @@ static bool step(bench *b, int64_t index, gf_err *e) {
 }
 
 static bool run_steps(bench *b, int64_t untimed, int64_t steps, gf_err *e) {
-    double start = gf_bench_now();
+    double start = gf_bench_now(), began, took;
     for (int64_t i = 0; i < steps; i++) {
         if (i == untimed) {
             b->rows = b->tokens = b->steps = 0;
             start = gf_bench_now();
         }
+        began = gf_bench_now();
         if (!step(b, i, e)) return false;
+        took = gf_bench_now() - began;
+        if (i == untimed || took < b->best_step) b->best_step = took;
     }
     b->seconds += gf_bench_now() - start;
     return true;
@@ -205,6 +235,38 @@ static bool embed(bench *b, gf_err *e) {
     return ok;
 }
 
+static int compare_doubles(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* One text a call, one call after the other, in the order of the file; the first ones once more
+ * before that. What reading and tokenizing a text takes on average is added to each. */
+static bool embed_singly(bench *b, gf_err *e) {
+    gf_dataset d = {0};
+    gf_batch one = {0};
+    gf_real *x = gf_alloc_array(b->run.model.embedding_size, sizeof *x, e);
+    bool ok =
+        x && read_again(b, &d, e) && (b->latency = gf_alloc_array(d.rows, sizeof *b->latency, e));
+    for (int64_t i = -WARM_UP; ok && i < d.rows; i++) {
+        int64_t row = i < 0 ? (i + WARM_UP) % d.rows : i;
+        double start = gf_bench_now(), took;
+        ok = gf_batch_fill(&one, &d, &row, 1, e) &&
+             gf_engine_embed(&b->engine, &b->run.model, &one, x, e);
+        took = gf_bench_now() - start;
+        if (i < 0) continue;
+        b->latency[i] = took + b->read_seconds / (double)d.rows;
+        b->seconds += took;
+    }
+    b->rows = (double)d.rows;
+    b->tokens = (double)d.ids.count;
+    if (ok) qsort(b->latency, (size_t)d.rows, sizeof *b->latency, compare_doubles);
+    gf_batch_free(&one);
+    gf_dataset_free(&d);
+    gf_free(x);
+    return ok;
+}
+
 /* Rows are read before the timed steps; a script tokenizes as it goes, so their share counts. */
 static void print_result(bench *b) {
     double all = (double)b->run.train.rows, once = b->phase.train.x ? all : b->rows;
@@ -216,18 +278,24 @@ static void print_result(bench *b) {
            b->o->mode, gf_pool_threads(b->engine.pool), b->rows / seconds,
            tokens * b->rows / seconds, tokens, b->rows, b->read_seconds);
     if (b->steps > 0)
-        printf(", \"steps\": %.0f, \"step_ms\": %.3f, \"loss\": %.4f", b->steps,
-               1e3 * (b->seconds - b->encode_seconds) / b->steps, b->update.total);
+        printf(", \"steps\": %.0f, \"step_ms\": %.3f, \"best_step_ms\": %.3f, \"loss\": %.4f",
+               b->steps, 1e3 * (b->seconds - b->encode_seconds) / b->steps, 1e3 * b->best_step,
+               b->update.total);
+    if (b->latency)
+        printf(", \"latency_ms\": %.4f, \"best_latency_ms\": %.4f, \"p90_latency_ms\": %.4f",
+               1e3 * b->latency[(int64_t)b->rows / 2], 1e3 * b->latency[0],
+               1e3 * b->latency[(int64_t)b->rows * 9 / 10]);
     if (b->phase.train.x)
         printf(", \"encode_s\": %.3f, \"epochs\": %lld", b->encode_seconds,
                (long long)b->o->epochs);
-    printf(", \"rss_mib\": %.0f}\n", gf_bench_peak_mib());
+    printf(", \"rss_mib\": %.1f}\n", gf_bench_peak_mib());
 }
 
 static void close_bench(bench *b) {
     gf_phase_end(&b->phase);
     gf_stepper_free(&b->stepper, &b->run);
     gf_epoch_free(&b->epoch);
+    gf_free(b->latency);
     gf_free(b->update.loss);
     gf_free(b->update.weight);
     gf_run_close(&b->run);
@@ -241,11 +309,10 @@ static bool read_option(options *o, const char *name, const char *value, int *us
     const struct {
         const char *name;
         int64_t *to;
-    } counts[] = {{"--batch", &o->batch},
-                  {"--max-length", &o->max_length},
-                  {"--steps", &o->steps},
-                  {"--epochs", &o->epochs},
-                  {"--threads", &o->threads}};
+    } counts[] = {
+        {"--batch", &o->batch},   {"--max-length", &o->max_length}, {"--steps", &o->steps},
+        {"--epochs", &o->epochs}, {"--threads", &o->threads},       {"--layers", &o->layers},
+        {"--hidden", &o->hidden}, {"--vocabulary", &o->vocabulary}, {"--tasks", &o->tasks}};
     *used = 1;
     if (strcmp(name, "--random-base") == 0) return o->random_base = true;
     if (strcmp(name, "--bucket") == 0) return o->bucket = true;
@@ -270,11 +337,18 @@ static bool read_options(options *o, int argc, char **argv) {
         else
             return false;
     }
-    return o->model && o->data;
+    return o->model && o->data && o->hidden % HEAD == 0;
 }
 
 int main(int argc, char **argv) {
-    options o = {.mode = "full", .batch = 32, .max_length = 128, .steps = 40, .epochs = 10};
+    options o = {.mode = "full",
+                 .batch = 32,
+                 .max_length = 128,
+                 .steps = 40,
+                 .epochs = 10,
+                 .layers = 12,
+                 .hidden = 768,
+                 .vocabulary = 30522};
     bench b = {.o = &o};
     gf_err e = {0};
     bool ok;
@@ -282,7 +356,9 @@ int main(int argc, char **argv) {
         fputs(usage, stderr);
         return 2;
     }
-    ok = open_run(&b, &e) && (strcmp(o.mode, "embed") == 0 ? embed(&b, &e) : train(&b, &e));
+    ok = open_run(&b, &e) && (strcmp(o.mode, "embed") == 0     ? embed
+                              : strcmp(o.mode, "latency") == 0 ? embed_singly
+                                                               : train)(&b, &e);
     if (ok) print_result(&b);
     close_bench(&b);
     if (!ok) fprintf(stderr, "steps: error: %s\n", e.text);

@@ -38,6 +38,7 @@ static const struct {
     {"--resume", FLAG, offsetof(gf_args, resume), 0},
     {"--force", FLAG, offsetof(gf_args, force), 0},
     {"--quiet", FLAG, offsetof(gf_args, quiet), 0},
+    {"--profile", FLAG, offsetof(gf_args, profile), 0},
     {"--json", FLAG, offsetof(gf_args, json), 0},
     {"--scores", FLAG, offsetof(gf_args, scores), 0},
     {"--strategies", TEXT, offsetof(gf_args, strategies), 0},

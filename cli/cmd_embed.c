@@ -1,23 +1,30 @@
 #include "cli/texts.h"
+#include "cli/train.h"
 #include "cli/vectors.h"
 
 static bool run(gf_args *a, gf_err *e) {
     gf_texts t = {0};
     gf_vectors v = {0};
     int got = 0;
-    bool ok = gf_vectors_choose(&v, a, e) && gf_texts_open(&t, GF_RUNNER_EMBEDS, a, e) &&
+    gf_profile *p = a->profile ? gf_profile_new(NULL, e) : NULL;
+    bool ok = (p || !a->profile) && gf_vectors_choose(&v, a, e) &&
+              gf_texts_open(&t, GF_RUNNER_EMBEDS, a, e) &&
               gf_vectors_start(&v, t.runner.model.embedding_size, e);
+    if (ok) gf_engine_profile(&t.runner.engine, p);
     while (ok && (got = gf_texts_next(&t, e)) == 1)
         ok = gf_vectors_add(&v, t.window.rows, t.embeddings.x, e);
     ok = gf_vectors_finish(&v, ok && got == 0, e);
     gf_texts_close(&t);
+    if (ok && !a->quiet) gf_cli_show_profile(p);
+    gf_profile_free(p);
     return ok;
 }
 
 const gf_command gf_cmd_embed = {
     .name = "embed",
     .summary = "embeddings of texts, as JSON Lines, TSV, NumPy or HDF5",
-    .options = "--model --input --text --format --output --threads --max-length --batch --quiet",
+    .options = "--model --input --text --format --output --threads --max-length --batch "
+               "--profile --quiet",
     .most = -1,
     .run = run,
     .help = "usage: graft embed --model M [--input FILE] [TEXT...] [options]\n"
@@ -36,6 +43,7 @@ const gf_command gf_cmd_embed = {
             "  --threads N     default: all processors\n"
             "  --max-length N  cut texts at N tokens (default: the model's)\n"
             "  --batch N       at most N texts at once (default: 512)\n"
+            "  --profile       tell on standard error where the time went\n"
             "  --quiet         no notes\n"
             "\n"
             "example: graft embed --model demo/runs/two-phase \"The cheese was tasty\"\n",

@@ -20,7 +20,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_resume = {
     .name = "resume",
     .summary = "go on with an interrupted run",
-    .options = "--at --force --threads --quiet",
+    .options = "--at --force --threads --profile --quiet",
     .least = 1,
     .most = 1,
     .run = run,
@@ -34,6 +34,7 @@ const gf_command gf_cmd_resume = {
             "  --at STEP      from the checkpoint of this step instead\n"
             "  --force        go on although something has changed\n"
             "  --threads N    default: all processors; results do not depend on it\n"
+            "  --profile      where the time went, as graft train does\n"
             "  --quiet        errors only\n"
             "\n"
             "example: graft resume runs/demo\n",

@@ -4,7 +4,13 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-#include <string.h>
+#include <stdio.h>
+
+void gf_cli_show_profile(const gf_profile *p) {
+    gf_text table = {0};
+    if (gf_profile_table(p, &table, NULL) && table.data) fputs(table.data, stderr);
+    gf_text_free(&table);
+}
 
 bool gf_cli_train(const gf_recipe *r, gf_args *a, bool resume, gf_err *e) {
     gf_screen screen = {.live = gf_terminal_is_live(), .quiet = a->quiet};
@@ -15,9 +21,12 @@ bool gf_cli_train(const gf_recipe *r, gf_args *a, bool resume, gf_err *e) {
                             .watch = gf_screen_watch(&screen),
                             .log = a->log};
     bool ok;
+    if (a->profile && !(o.profile = gf_profile_new(NULL, e))) return false;
     gf_signals_catch();
     ok = gf_train(r, &o, e);
     gf_screen_free(&screen);
+    if (!a->quiet) gf_cli_show_profile(o.profile);
+    gf_profile_free(o.profile);
     return ok;
 }
 
@@ -45,7 +54,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_train = {
     .name = "train",
     .summary = "run all phases of a recipe",
-    .options = "--set --output --resume --force --threads --quiet",
+    .options = "--set --output --resume --force --threads --profile --quiet",
     .least = 1,
     .most = 1,
     .run = run,
@@ -61,6 +70,8 @@ const gf_command gf_cmd_train = {
             "  --force        replace a run that is there already; with --resume, go on\n"
             "                 although recipe, data or base have changed\n"
             "  --threads N    default: all processors; results do not depend on it\n"
+            "  --profile      tell where the time went, on standard error and in the run\n"
+            "                 folder: profile.txt, and profile.json for chrome://tracing\n"
             "  --quiet        errors only\n"
             "\n"
             "example: graft train demo/two-phase.json --output runs/demo\n",

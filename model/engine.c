@@ -18,6 +18,11 @@ void gf_engine_stop(gf_engine *n) {
     *n = (gf_engine){0};
 }
 
+void gf_engine_profile(gf_engine *n, gf_profile *p) {
+    n->profile = p;
+    gf_graph_set_profile(n->graph, p);
+}
+
 bool gf_engine_embed(gf_engine *n, gf_model *m, const gf_batch *b, gf_real *out, gf_err *e) {
     gf_node *x;
     gf_graph_reset(n->graph);
@@ -69,8 +74,10 @@ bool gf_engine_sweep(gf_engine *n, gf_model *m, const gf_dataset *d, int64_t max
             capacity = rows;
             if (!(x = gf_alloc_array(rows * width, sizeof *x, e))) break;
         }
-        ok = gf_batch_fill(&b, d, order + i, rows, e) && gf_engine_embed(n, m, &b, x, e) &&
-             take(context, &b, x, e);
+        gf_profile_begin(n->profile);
+        ok = gf_batch_fill(&b, d, order + i, rows, e);
+        gf_profile_end(n->profile, "batch filling");
+        ok = ok && gf_engine_embed(n, m, &b, x, e) && take(context, &b, x, e);
         i += rows;
     }
     ok = ok && (x || d->rows == 0);

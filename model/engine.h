@@ -15,11 +15,15 @@ typedef struct gf_engine {
     gf_pool *pool;
     const gf_vec *vec;
     gf_graph *graph;
+    gf_profile *profile; /* NULL: off; set by gf_engine_profile() */
 } gf_engine;
 
 /* threads 0: the processors there are. Checks that the BLAS keeps to one thread of its own. */
 bool gf_engine_start(gf_engine *n, int threads, gf_err *e);
 void gf_engine_stop(gf_engine *n);
+/* Spans of this profile, which outlives the engine, are from now on the ops it runs, and what its
+ * callers make of it. */
+void gf_engine_profile(gf_engine *n, gf_profile *p);
 
 /* Embeds a batch without training anything. */
 bool gf_engine_embed(gf_engine *n, gf_model *m, const gf_batch *b, gf_real *out, gf_err *e);

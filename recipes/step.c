@@ -134,6 +134,14 @@ static gf_mode mode_of(const gf_run *r, int64_t batch) {
                      .step = (uint64_t)batch};
 }
 
+static bool fill_batch(const update *u, const int64_t *rows, int64_t count, gf_err *e) {
+    bool ok;
+    gf_profile_begin(u->engine->profile);
+    ok = gf_batch_fill(&u->s->batch, u->phase->data, rows, count, e);
+    gf_profile_end(u->engine->profile, "batch filling");
+    return ok;
+}
+
 /* The embeddings of a batch: gathered where the encoder stands still, else a pass of the encoder.
  */
 static gf_node *embed(const update *u, const int64_t *rows, int64_t count, int64_t batch,
@@ -149,7 +157,7 @@ static gf_node *embed(const update *u, const int64_t *rows, int64_t count, int64
                    (size_t)width * sizeof *s->gathered);
         return gf_graph_input(u->engine->graph, gf_shape2(count, width), s->gathered);
     }
-    if (!gf_batch_fill(&s->batch, u->phase->data, rows, count, e)) return NULL;
+    if (!fill_batch(u, rows, count, e)) return NULL;
     gf_sparse_wake(r->model.words, s->batch.ids, s->batch.start[count], u->engine->vec);
     return gf_model_embed(u->engine->graph, &r->model, &s->batch, &mode);
 }
@@ -189,7 +197,7 @@ static bool build_tasks(const update *u, const int64_t *rows, int64_t count, int
 
 static bool mask_batch(const update *u, const int64_t *rows, int64_t count, gf_err *e) {
     gf_mask_place place = {u->run->recipe->seed, u->phase->index, u->at->epoch};
-    return gf_batch_fill(&u->s->batch, u->phase->data, rows, count, e) &&
+    return fill_batch(u, rows, count, e) &&
            gf_mask_make(&u->s->masked, u->s->masker, &u->s->batch, &place, e);
 }
 
@@ -209,10 +217,8 @@ static bool build_mlm(const update *u, const int64_t *rows, int64_t count, int64
     return true;
 }
 
-/* The tape of one batch, planned: s->losses are its roots. `roots` false: forward only. `again`:
- * backward will run more than once. */
-static bool build(const update *u, const int64_t *rows, int64_t count, int64_t batch, bool roots,
-                  bool again, gf_err *e) {
+static bool lay_out(const update *u, const int64_t *rows, int64_t count, int64_t batch, bool roots,
+                    bool again, gf_err *e) {
     bool mlm = u->phase->recipe->objective == GF_OBJECTIVE_MLM;
     gf_graph *g = u->engine->graph;
     if (!reserve_rows(u->s, u->run, count, e)) return false;
@@ -220,6 +226,17 @@ static bool build(const update *u, const int64_t *rows, int64_t count, int64_t b
     if (again) gf_graph_retain(g);
     if (!(mlm ? build_mlm : build_tasks)(u, rows, count, batch, e)) return false;
     return gf_graph_plan(g, u->s->losses, roots ? (int)u->phase->n_losses : 0, e);
+}
+
+/* The tape of one batch, planned: s->losses are its roots. `roots` false: forward only. `again`:
+ * backward will run more than once. */
+static bool build(const update *u, const int64_t *rows, int64_t count, int64_t batch, bool roots,
+                  bool again, gf_err *e) {
+    bool ok;
+    gf_profile_begin(u->engine->profile);
+    ok = lay_out(u, rows, count, batch, roots, again, e);
+    gf_profile_end(u->engine->profile, "building tapes");
+    return ok;
 }
 
 bool gf_step_plan_batch(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, const int64_t *rows,
@@ -327,7 +344,9 @@ static bool run_apart(const update *u, gf_err *e) {
             if (u->s->divisors[t] == 0) continue;
             for (int64_t k = 0; k < u->phase->n_losses; k++) one[k] = k == t;
             gf_graph_backward(g, one);
+            gf_profile_begin(u->engine->profile);
             gf_apart_take(a, t, u->engine->vec);
+            gf_profile_end(u->engine->profile, "gradients by task");
         }
     }
     return true;
@@ -428,9 +447,11 @@ static bool find_gradients(const update *u, gf_err *e) {
     if (!apart) return run_together(u, e);
     mark_absent(u, u->out->loss);
     find_weights(u);
+    gf_profile_begin(u->engine->profile);
     if (gf_balance_wants_norms(&u->s->balance))
         gf_apart_norms(&u->s->apart, u->out->weight, vec, u->s->norms);
     gf_apart_combine(&u->s->apart, &u->s->surgery, u->out->weight, u->at->step, vec, pool);
+    gf_profile_end(u->engine->profile, "gradient surgery");
     return true;
 }
 
@@ -439,8 +460,10 @@ static bool apply(const update *u, gf_err *e) {
     gf_engine *n = u->engine;
     const gf_recipe *c = u->run->recipe;
     double scale;
+    gf_profile_begin(n->profile);
     gf_anchor_pull(&p->blocks, &p->groups, n->pool);
     u->out->grad_norm = gf_grad_norm(&p->blocks, n->vec, n->pool);
+    gf_profile_end(n->profile, "gradient norm");
     if (!isfinite(u->out->grad_norm)) {
         char what[224];
         int64_t count;
@@ -453,6 +476,7 @@ static bool apply(const update *u, gf_err *e) {
     scale = gf_grad_scale(u->out->grad_norm, c->clip_norm);
     u->out->factor = gf_schedule_factor(&p->recipe->schedule, p->warmup, p->updates,
                                         u->at->phase_update, &u->at->plateau);
+    gf_profile_begin(n->profile);
     if (c->optimizer == GF_OPTIMIZER_SGD)
         gf_sgd_update(&p->blocks, &p->groups, &(gf_sgd_settings){c->momentum, c->nesterov},
                       u->out->factor, scale, n->pool);
@@ -460,6 +484,7 @@ static bool apply(const update *u, gf_err *e) {
         gf_adamw_update(&p->blocks, &p->groups, &(gf_adamw_settings){c->beta1, c->beta2, c->eps},
                         u->out->factor, scale, n->vec, n->pool);
     if (c->ema > 0) gf_average_update(&p->blocks, c->ema, n->pool);
+    gf_profile_end(n->profile, "optimizer");
     return true;
 }
 
@@ -488,5 +513,6 @@ bool gf_step_run(gf_stepper *s, gf_run *r, gf_engine *n, gf_phase *p, gf_progres
     at->step++;
     at->update++;
     at->phase_update++;
+    gf_profile_update(n->profile);
     return true;
 }

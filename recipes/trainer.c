@@ -69,13 +69,16 @@ static void forget_save(trainer *t) {
 /* Waits for the save under way; false with its failure. */
 static bool settle(trainer *t, gf_err *e) {
     gf_progress tried = t->at;
+    bool ok;
     if (!t->saver.path) return true;
-    if (!gf_saver_settle(&t->saver, e)) {
+    gf_profile_begin(t->o->profile);
+    ok = gf_saver_settle(&t->saver, e);
+    gf_profile_end(t->o->profile, "waiting for a save");
+    if (ok)
+        t->durable = tried;
+    else
         forget_save(t);
-        return false;
-    }
-    t->durable = tried;
-    return true;
+    return ok;
 }
 
 static void warn(const trainer *t, const gf_err *why) {
@@ -121,6 +124,7 @@ static bool start_save(trainer *t, gf_err *e) {
     char *state = gf_state_to_json(&all, t->recipe, e);
     char *path = state ? gf_run_folder_step_path(&t->folder, t->at.step, e) : NULL, *spare = NULL;
     bool ok;
+    gf_profile_begin(t->o->profile);
     gf_stepper_flush(&t->run, &t->engine);
     if (t->spare_step == t->at.step) t->spare_step = -1;
     if (path && t->spare_step >= 0) spare = gf_run_folder_step_path(&t->folder, t->spare_step, e);
@@ -130,6 +134,7 @@ static bool start_save(trainer *t, gf_err *e) {
     t->is_best = false;
     ok = path && (spare || t->spare_step < 0) && gf_saver_start(&t->saver, path, &job, e);
     if (!ok) forget_save(t);
+    gf_profile_end(t->o->profile, "saving");
     gf_free(spare);
     gf_free(path);
     gf_free(state);
@@ -201,9 +206,11 @@ static bool measure(trainer *t, gf_eval_view *v, gf_err *e) {
     t->before = t->dev;
     t->dev = (gf_metrics){0};
     swap_averages(t);
+    gf_profile_begin(t->o->profile);
     ok = (t->recipe->n_tasks == 0 || gf_evaluate(&t->dev, &t->engine, &t->run.model, &t->run.dev,
                                                  &t->phase.dev, GF_EVAL_ROWS, &t->tell, e)) &&
          choose_thresholds(t, e) && evaluate_mlm(t, &v->mlm, e);
+    gf_profile_end(t->o->profile, "evaluation");
     if (t->averaged) swap_averages(t);
     if (!ok) return false;
     gf_metrics_forget_rows(&t->dev);
@@ -279,9 +286,12 @@ static gf_forgetting_place forgetting_place(trainer *t, const gf_tell *tell) {
 static bool end_phase(trainer *t, gf_err *e) {
     gf_forgetting_place place = forgetting_place(t, NULL);
     gf_cosines cosines;
-    bool moved = t->phase.moves_encoder && t->run.dev.rows;
+    bool moved = t->phase.moves_encoder && t->run.dev.rows, ok;
     gf_params_take_averages(&t->run.model.params);
-    if (moved && !gf_forgetting_end(&t->forgetting, &place, &cosines, e)) return false;
+    gf_profile_begin(t->o->profile);
+    ok = !moved || gf_forgetting_end(&t->forgetting, &place, &cosines, e);
+    gf_profile_end(t->o->profile, "measuring forgetting");
+    if (!ok) return false;
     t->at.lines++;
     return gf_history_end_phase(&t->history, &t->phase, t->recipe, &t->run.model,
                                 moved ? &cosines : NULL, e) &&
@@ -307,22 +317,28 @@ static bool run_epoch(trainer *t, gf_err *e) {
 }
 
 static bool begin_phase(trainer *t, gf_err *e) {
-    bool fresh = t->at.phase_update == 0 && t->at.epoch == 0;
+    bool fresh = t->at.phase_update == 0 && t->at.epoch == 0, ok = true;
     gf_forgetting_place place = forgetting_place(t, &t->tell);
+    gf_profile_phase(t->o->profile);
     if (!gf_phase_begin(&t->phase, &t->run, t->at.phase, &t->at, e) ||
         !gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e))
         return false;
     if (t->o->watch.phase) t->o->watch.phase(t->o->watch.context, t->recipe, &t->phase);
     if (fresh) gf_history_begin_phase(&t->history);
-    if (t->phase.moves_encoder && t->run.dev.rows &&
-        !gf_forgetting_begin(&t->forgetting, t->at.phase, fresh, !gf_history_moved(&t->history),
-                             &place, e))
-        return false;
+    gf_profile_begin(t->o->profile);
+    if (t->phase.moves_encoder && t->run.dev.rows)
+        ok = gf_forgetting_begin(&t->forgetting, t->at.phase, fresh, !gf_history_moved(&t->history),
+                                 &place, e);
+    gf_profile_end(t->o->profile, "measuring forgetting");
+    if (!ok) return false;
     if (t->at.phase_update > 0)
         gf_journal_resume(&t->journal);
     else
         gf_journal_restart(&t->journal);
-    return is_phase_over(t) || gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e);
+    gf_profile_begin(t->o->profile);
+    ok = is_phase_over(t) || gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e);
+    gf_profile_end(t->o->profile, "encoding features");
+    return ok;
 }
 
 static bool run_phase(trainer *t, gf_err *e) {
@@ -400,14 +416,18 @@ static bool tell_end(trainer *t, const gf_metrics *dev, const gf_metrics *test, 
 static bool finish(trainer *t, gf_err *e) {
     gf_metrics dev = {0}, test = {0};
     char *folder = gf_io_join(t->folder.path, "model", e);
-    bool ok =
-        folder && save_now(t, e) && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
+    bool ok = folder && save_now(t, e);
+    gf_profile_begin(t->o->profile);
+    ok = ok && take_best(t, e) && gf_folder_save(&t->run.model, folder, e);
+    gf_profile_end(t->o->profile, "writing the model");
+    gf_profile_begin(t->o->profile);
     if (t->run.dev.rows && t->recipe->n_tasks)
         ok = ok && gf_evaluate(&dev, &t->engine, &t->run.model, &t->run.dev, NULL, GF_EVAL_ROWS,
                                &t->tell, e);
     if (t->run.test.rows)
         ok = ok && gf_evaluate(&test, &t->engine, &t->run.model, &t->run.test, NULL, GF_EVAL_ROWS,
                                &t->tell, e);
+    gf_profile_end(t->o->profile, "evaluation");
     ok = ok && write_metrics(t, &dev, &test, e) && gf_verify_write_sums(t->folder.path, e) &&
          tell_end(t, &dev, &test, e);
     gf_metrics_free(&dev);
@@ -488,14 +508,19 @@ static bool open_new(trainer *t, gf_err *e) {
 
 static bool open_run(trainer *t, gf_err *e) {
     int64_t losses = t->recipe->n_tasks > 0 ? t->recipe->n_tasks : 1;
+    bool ok;
     if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
+    gf_engine_profile(&t->engine, t->o->profile);
     if (!gf_journal_start(&t->journal, t->recipe, e)) return false;
     if (!gf_history_start(&t->history, t->recipe, e)) return false;
     if (!(t->update.loss = gf_alloc_array(losses, sizeof *t->update.loss, e)) ||
         !(t->update.weight = gf_alloc_array(losses, sizeof *t->update.weight, e)))
         return false;
     t->at.plateau = gf_plateau_start();
-    if (!(t->o->resume ? open_resumed : open_new)(t, e)) return false;
+    gf_profile_begin(t->o->profile);
+    ok = (t->o->resume ? open_resumed : open_new)(t, e);
+    gf_profile_end(t->o->profile, "opening");
+    if (!ok) return false;
     t->forgetting.folder = t->folder.path;
     return true;
 }
@@ -518,17 +543,32 @@ static void close_run(trainer *t) {
     gf_engine_stop(&t->engine);
 }
 
+/* Also of a run that ended early. It is about the run, not of it: a failure is a warning. */
+static void write_profile(trainer *t) {
+    gf_text table = {0}, trace = {0};
+    gf_err why = {0};
+    if (!t->o->profile) return;
+    if (!gf_profile_table(t->o->profile, &table, &why) ||
+        !gf_profile_trace(t->o->profile, &trace, &why) ||
+        !gf_run_folder_write(&t->folder, "profile.txt", table.data, &why) ||
+        !gf_run_folder_write(&t->folder, "profile.json", trace.data, &why))
+        gf_log_say(&t->o->log, GF_LOG_WARNING, "the profile was not written: %s", why.text);
+    gf_text_free(&table);
+    gf_text_free(&trace);
+}
+
 bool gf_train(const gf_recipe *recipe, const gf_trainer_options *o, gf_err *e) {
     trainer t = {.recipe = recipe, .o = o, .saved_step = -1, .spare_step = -1};
-    bool ok;
+    bool ok, opened;
     t.tell = (gf_tell){tell_rows, &t};
     t.stepper.dense = o->dense;
-    ok = open_run(&t, e);
+    opened = ok = open_run(&t, e);
     while (ok && t.at.phase < recipe->n_phases) {
         ok = run_phase(&t, e);
         if (ok) next_phase(&t.at);
     }
     ok = ok && finish(&t, e);
+    if (opened) write_profile(&t);
     close_run(&t);
     return ok;
 }

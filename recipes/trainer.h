@@ -66,6 +66,7 @@ typedef struct gf_trainer_options {
     bool dense;      /* for tests: no gradient is taken by rows, which is slower, and the same */
     gf_watch watch;
     gf_log log;
+    gf_profile *profile; /* of the run, written to its profile.txt and profile.json; NULL: off */
 } gf_trainer_options;
 
 /* Failures keep the last good checkpoint; an interruption is GF_E_SIGINT or GF_E_SIGTERM, saved. */
