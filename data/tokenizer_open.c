@@ -87,19 +87,20 @@ static bool read_vocab(gf_tokenizer *t, const char *path, gf_err *e) {
 static bool read_main(gf_tokenizer *t, const char *path, gf_err *e) {
     char *json = gf_io_join(path, "tokenizer.json", e);
     char *vocab = json ? gf_io_join(path, "vocab.txt", e) : NULL;
-    cJSON *j = NULL;
+    char *text = NULL;
+    size_t size = 0;
     bool ok = false;
     if (!vocab) goto done;
     if (gf_io_exists(json)) {
-        ok = (j = gf_json_read(json, GF_TOKENIZER_FILE, e)) != NULL &&
-             gf_tokenizer_read_json(t, j, json, e);
+        ok = (text = gf_io_read_all(json, GF_TOKENIZER_FILE, &size, e)) != NULL &&
+             gf_tokenizer_read_json(t, text, size, json, e);
     } else if (gf_io_exists(vocab)) {
         ok = read_vocab(t, vocab, e);
     } else {
         gf_fail(e, GF_E_MODEL, "%s: it has no tokenizer.json and no vocab.txt; add one", path);
     }
 done:
-    cJSON_Delete(j);
+    gf_free(text);
     gf_free(json);
     gf_free(vocab);
     return ok;
