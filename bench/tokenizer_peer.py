@@ -3,8 +3,8 @@
 
 usage: bench/tokenizer_peer.py MODEL DATA.jsonl [--text NAME] [--rounds 5] [--ids FILE]
 
-Prints the same JSON line. Of encode() in a loop, encode_batch() and encode_batch_fast(), each in
-batches of 1000 texts, the quickest counts; ids are lists of Python, as the library's user gets them.
+Prints the same JSON line. Of encode() in a loop, encode_batch() and encode_batch_fast(), these in
+batches of 1000 texts, the quickest counts; ids become lists, as users of the library get them.
 Needs: pip install tokenizers.
 """
 import argparse

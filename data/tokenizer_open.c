@@ -9,6 +9,8 @@
 
 /* Reads the tokenizer files of a model folder. */
 
+enum { LINE = 8 }; /* bytes of vocab.txt a token, about */
+
 typedef struct folder {
     const char *path;
     cJSON *config, *specials, *added; /* each NULL where its file is absent */
@@ -78,7 +80,8 @@ static bool read_vocab_lines(gf_tokenizer *t, const char *text, size_t size, con
 static bool read_vocab(gf_tokenizer *t, const char *path, gf_err *e) {
     size_t size = 0;
     char *text = gf_io_read_all(path, GF_TOKENIZER_FILE, &size, e);
-    bool ok = text && read_vocab_lines(t, text, size, path, e);
+    bool ok = text && gf_vocab_reserve(&t->vocab, size / LINE, e) &&
+              read_vocab_lines(t, text, size, path, e);
     gf_free(text);
     return ok;
 }

@@ -6,7 +6,8 @@
 
 enum {
     LONGEST_ESCAPED = 256, /* bytes of a token that is spelled with escapes */
-    MOST_DIGITS = 7        /* of an id; GF_VOCAB_MOST has as many */
+    MOST_DIGITS = 7,       /* of an id; GF_VOCAB_MOST has as many */
+    MEMBER = 16            /* bytes of a short one, "token":12345, */
 };
 
 typedef struct reader {
@@ -128,7 +129,7 @@ static bool take_member(reader *r, gf_vocab *v, const char *where, gf_err *e) {
     char room[LONGEST_ESCAPED];
     const char *token;
     size_t start, size;
-    int64_t id;
+    int64_t id, before = v->count;
     bool escaped;
     if (!take(r, '"')) return false;
     start = r->at;
@@ -142,7 +143,7 @@ static bool take_member(reader *r, gf_vocab *v, const char *where, gf_err *e) {
         size = (size_t)n;
     }
     if (!take(r, ':') || (id = read_id(r)) < 0) return false;
-    return gf_vocab_find(v, token, size) < 0 && gf_vocab_add(v, token, size, id, where, e);
+    return gf_vocab_add(v, token, size, id, where, e) && v->count > before; /* not seen before */
 }
 
 /* The members up to the closing brace, at which r->at then is. */
@@ -162,6 +163,7 @@ bool gf_vocab_take_json(gf_vocab *v, const char *text, size_t size, const char *
     size_t open;
     if (!find_vocab(&r)) return true;
     open = r.at;
+    if (!gf_vocab_reserve(v, (size - open) / MEMBER, e)) return false;
     if (!take_members(&r, v, where, &why)) {
         if (why.code == GF_E_NOMEM) return gf_fail(e, why.code, "%s", why.text);
         gf_vocab_free(v);
