@@ -101,8 +101,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/memory.o $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
-# These are programs; the other files of the room are their parts.
-BENCH := $(addprefix $(BUILD)/bench/,kernels ops steps)
+# These are programs, each of its file in bench/; the other files of the room are their parts.
+BENCH := $(addprefix $(BUILD)/bench/,kernels ops steps tokenizer)
 BENCH_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(BENCH:$(BUILD)/%=%.c),$(wildcard bench/*.c)))
 $(BENCH): %: %.o $(BENCH_PARTS) $(BUILD)/libgraft.a
 	$(call say,LINK)

@@ -33,10 +33,26 @@ void gf_added_free(gf_added_list *l) {
 gf_cut gf_cut_start(const gf_added_list *l, bool normalized, const char *text, size_t size) {
     gf_cut c = {
         .list = l, .text = text, .size = size, .held = {.id = -1}, .normalized = normalized};
-    for (int64_t i = 0; i < l->count; i++)
-        if (l->items[i].normalized == normalized && l->items[i].pattern.length)
-            c.first[(unsigned char)*l->items[i].pattern.data] = true;
+    for (int64_t i = 0; i < l->count; i++) {
+        const gf_added *a = &l->items[i];
+        if (a->normalized != normalized || !a->pattern.length) continue;
+        c.only = *a->pattern.data;
+        c.firsts += !c.first[(unsigned char)c.only];
+        c.first[(unsigned char)c.only] = true;
+    }
     return c;
+}
+
+/* Moves c->seek to the next byte with which a pattern begins, or to the end. */
+static void seek_first(gf_cut *c) {
+    if (c->firsts == 0) {
+        c->seek = c->size;
+    } else if (c->firsts == 1) {
+        const char *found = memchr(c->text + c->seek, c->only, c->size - c->seek);
+        c->seek = found ? (size_t)(found - c->text) : c->size;
+    } else {
+        while (c->seek < c->size && !c->first[(unsigned char)c->text[c->seek]]) c->seek++;
+    }
 }
 
 /* The longest token at `at`; of equal patterns the later one, as tokenizers 0.23 has it. */
@@ -84,15 +100,18 @@ static size_t space_behind(const gf_cut *c, size_t end) {
 /* The next token at or behind c->seek, in *found. A match that single_word forbids is passed over
  * whole. */
 static const gf_added *find_next(gf_cut *c, gf_part *found) {
-    while (c->seek < c->size) {
-        size_t start = c->seek;
-        const gf_added *a = c->first[(unsigned char)c->text[start]] ? match_at(c, start) : NULL;
+    for (;;) {
+        const gf_added *a;
+        size_t start;
+        if (c->seek < c->size) seek_first(c);
+        if (c->seek == c->size) return NULL;
+        start = c->seek;
+        a = match_at(c, start);
         c->seek += a ? a->pattern.length : 1;
         if (!a || (a->single_word && !stands_alone(c, start, c->seek))) continue;
         *found = (gf_part){start, c->seek, a->id};
         return a;
     }
-    return NULL;
 }
 
 bool gf_cut_next(gf_cut *c, gf_part *part) {

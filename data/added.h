@@ -53,6 +53,8 @@ typedef struct gf_cut {
     gf_part held;      /* a token found together with the text before it; id -1: none */
     bool normalized;
     bool first[256]; /* bytes with which a pattern begins */
+    int firsts;      /* how many they are */
+    char only;       /* the only one, if it is one */
 } gf_cut;
 
 gf_cut gf_cut_start(const gf_added_list *l, bool normalized, const char *text, size_t size);

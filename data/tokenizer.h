@@ -46,7 +46,8 @@ bool gf_tokenizer_finish(gf_tokenizer *t, const char *where, gf_err *e);
  * if it has none. */
 bool gf_tokenizer_add_token(gf_tokenizer *t, const cJSON *j, int64_t id, bool special,
                             const char *where, gf_err *e);
-/* Fills a new tokenizer from the JSON of a tokenizer.json. */
-bool gf_tokenizer_read_json(gf_tokenizer *t, const cJSON *j, const char *where, gf_err *e);
+/* Fills a new tokenizer from the text of a tokenizer.json. */
+bool gf_tokenizer_read_json(gf_tokenizer *t, const char *text, size_t size, const char *where,
+                            gf_err *e);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "core/json.h"
 #include "core/mem.h"
+#include "data/vocab_json.h"
 
 #include <string.h>
 
@@ -132,7 +133,7 @@ static bool read_added(gf_tokenizer *t, const cJSON *list, const char *where, gf
     return true;
 }
 
-bool gf_tokenizer_read_json(gf_tokenizer *t, const cJSON *j, const char *where, gf_err *e) {
+static bool read_parts(gf_tokenizer *t, const cJSON *j, const char *where, gf_err *e) {
     const cJSON *pre = unwrap(get(j, "pre_tokenizer"), "pretokenizers");
     const cJSON *decoder = get(j, "decoder");
     if (!cJSON_IsObject(j))
@@ -148,12 +149,38 @@ bool gf_tokenizer_read_json(gf_tokenizer *t, const cJSON *j, const char *where, 
            read_added(t, get(j, "added_tokens"), where, e);
 }
 
+static bool read_whole(gf_tokenizer *t, const char *text, size_t size, const char *where,
+                       gf_err *e) {
+    cJSON *j = gf_json_parse(text, size, where, 1, GF_E_MODEL, e);
+    bool ok = j && read_parts(t, j, where, e);
+    cJSON_Delete(j);
+    return ok;
+}
+
+bool gf_tokenizer_read_json(gf_tokenizer *t, const char *text, size_t size, const char *where,
+                            gf_err *e) {
+    gf_text rest = {0};
+    gf_err why = {0};
+    bool ok = false;
+    if (!gf_vocab_take_json(&t->vocab, text, size, where, &rest, e)) goto done;
+    if (rest.length && (ok = read_whole(t, rest.data, rest.length, where, &why))) goto done;
+    if (why.code == GF_E_NOMEM) {
+        gf_fail(e, why.code, "%s", why.text);
+        goto done;
+    }
+    /* What is wrong, and where, is said of the text itself. */
+    gf_vocab_free(&t->vocab);
+    gf_added_free(&t->added);
+    ok = read_whole(t, text, size, where, e);
+done:
+    gf_text_free(&rest);
+    return ok;
+}
+
 gf_tokenizer *gf_tokenizer_from_json(const char *json, size_t size, const char *where, gf_err *e) {
     gf_tokenizer *t = gf_tokenizer_new(e);
-    cJSON *j = t ? gf_json_parse(json, size, where, 1, GF_E_MODEL, e) : NULL;
-    bool ok = j && gf_tokenizer_read_json(t, j, where, e) && gf_tokenizer_finish(t, where, e);
-    cJSON_Delete(j);
-    if (ok) return t;
+    if (t && gf_tokenizer_read_json(t, json, size, where, e) && gf_tokenizer_finish(t, where, e))
+        return t;
     gf_tokenizer_free(t);
     return NULL;
 }

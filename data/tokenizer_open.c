@@ -9,6 +9,8 @@
 
 /* Reads the tokenizer files of a model folder. */
 
+enum { LINE = 8 }; /* bytes of vocab.txt a token, about */
+
 typedef struct folder {
     const char *path;
     cJSON *config, *specials, *added; /* each NULL where its file is absent */
@@ -78,7 +80,8 @@ static bool read_vocab_lines(gf_tokenizer *t, const char *text, size_t size, con
 static bool read_vocab(gf_tokenizer *t, const char *path, gf_err *e) {
     size_t size = 0;
     char *text = gf_io_read_all(path, GF_TOKENIZER_FILE, &size, e);
-    bool ok = text && read_vocab_lines(t, text, size, path, e);
+    bool ok = text && gf_vocab_reserve(&t->vocab, size / LINE, e) &&
+              read_vocab_lines(t, text, size, path, e);
     gf_free(text);
     return ok;
 }
@@ -87,19 +90,20 @@ static bool read_vocab(gf_tokenizer *t, const char *path, gf_err *e) {
 static bool read_main(gf_tokenizer *t, const char *path, gf_err *e) {
     char *json = gf_io_join(path, "tokenizer.json", e);
     char *vocab = json ? gf_io_join(path, "vocab.txt", e) : NULL;
-    cJSON *j = NULL;
+    char *text = NULL;
+    size_t size = 0;
     bool ok = false;
     if (!vocab) goto done;
     if (gf_io_exists(json)) {
-        ok = (j = gf_json_read(json, GF_TOKENIZER_FILE, e)) != NULL &&
-             gf_tokenizer_read_json(t, j, json, e);
+        ok = (text = gf_io_read_all(json, GF_TOKENIZER_FILE, &size, e)) != NULL &&
+             gf_tokenizer_read_json(t, text, size, json, e);
     } else if (gf_io_exists(vocab)) {
         ok = read_vocab(t, vocab, e);
     } else {
         gf_fail(e, GF_E_MODEL, "%s: it has no tokenizer.json and no vocab.txt; add one", path);
     }
 done:
-    cJSON_Delete(j);
+    gf_free(text);
     gf_free(json);
     gf_free(vocab);
     return ok;

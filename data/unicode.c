@@ -96,6 +96,10 @@ bool gf_unicode_is_valid(const char *text, size_t size) {
     static const char bad[] = "\xEF\xBF\xBD";
     for (size_t at = 0; at < size;) {
         size_t start = at;
+        if ((unsigned char)text[at] < 0x80) {
+            at++;
+            continue;
+        }
         if (gf_unicode_decode(text, size, &at) != GF_UNICODE_BAD) continue;
         if (at - start != 3 || text[start] != bad[0] || text[start + 1] != bad[1]) return false;
     }

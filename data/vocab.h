@@ -25,7 +25,7 @@ typedef struct gf_vocab_slot {
 } gf_vocab_slot;
 
 typedef struct gf_vocab_token {
-    size_t start, size; /* in bytes.data; start 0 is a hole */
+    uint32_t start, size; /* in bytes.data; start 0 is a hole */
 } gf_vocab_token;
 
 typedef struct gf_vocab {
@@ -43,6 +43,8 @@ typedef struct gf_vocab {
  * made so that its hashes collide. `where` names it in errors. */
 bool gf_vocab_add(gf_vocab *v, const char *token, size_t size, int64_t id, const char *where,
                   gf_err *e);
+/* Makes room for about so many tokens at once. */
+bool gf_vocab_reserve(gf_vocab *v, size_t tokens, gf_err *e);
 void gf_vocab_free(gf_vocab *v);
 
 /* The id of a token, -1 when it is absent. */
