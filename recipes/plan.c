@@ -198,10 +198,47 @@ static bool add_ways(const gf_phase *p, const gf_recipe *c, gf_text *out, gf_err
     return ok;
 }
 
+/* What a stage begins with, and where it is kept; adds its bytes in memory to *most if they are
+ * more. */
+static bool add_point(const planning *s, const gf_phase *p, const gf_boundary *b, int64_t visits,
+                      gf_text *out, int64_t *most, gf_err *e) {
+    static const char *const places[] = {
+        "would fit neither cache.memory_mb nor cache.disk_mb, so each pass begins with the tokens",
+        "kept in memory", "kept in a file"};
+    const gf_run *r = s->run;
+    int64_t point = gf_phase_point(p, r, visits), bytes = gf_boundary_bytes(r, point, p->trains);
+    gf_boundary_place place = gf_boundary_choose(b, bytes);
+    char what[96] = "embeddings of all texts";
+    if (point == GF_POINT_NONE) return true;
+    if (point > 0)
+        snprintf(what, sizeof what, "what the lowest %lld of %lld layers make of all texts",
+                 (long long)point, (long long)r->model.config.num_hidden_layers);
+    if (place == GF_BOUNDARY_MEMORY && bytes > *most) *most = bytes;
+    if (p->recipe->unfreeze_layers &&
+        !gf_text_add(out, e, "  stage %lld:", (long long)p->stage + 1))
+        return false;
+    return gf_text_add(out, e, "  %s, %.1f MiB, %s\n", what, mebibytes(bytes), places[place]);
+}
+
+/* For all stages; the phase is then assigned as before. */
+static bool add_points(const planning *s, gf_phase *p, gf_text *out, int64_t *most, gf_err *e) {
+    gf_boundary b = {0};
+    gf_run *r = s->run;
+    int64_t stages = gf_phase_stages(p, r);
+    bool ok = gf_boundary_start(&b, r->recipe, r->recipe->output, NULL, NULL, e);
+    for (int64_t i = 0; ok && i < stages; i++) {
+        gf_progress begin;
+        ok = gf_phase_assign_stage(p, r, i, &begin, e) &&
+             add_point(s, p, &b, gf_phase_visits(p, &begin), out, most, e);
+    }
+    gf_boundary_end(&b, false);
+    return ok && gf_phase_assign(p, r, p->index, e);
+}
+
 static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
     gf_phase *p = &s->phases[index];
     const gf_recipe *c = s->run->recipe;
-    int64_t arena = 0, state, weights = all_elements(&s->run->model.params, false) * 4;
+    int64_t arena = 0, kept = 0, state, weights = all_elements(&s->run->model.params, false) * 4;
     char a[32], b[32];
     bool ok = gf_phase_assign(p, s->run, index, e);
     if (!ok) return false;
@@ -221,12 +258,13 @@ static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
     ok = ok &&
          gf_text_add(out, e, "  trains %s of %s parameters%s\n",
                      grouped(all_elements(&s->run->model.params, true), a), grouped(weights / 4, b),
-                     p->encoder_frozen ? "; the encoder stands still, texts are encoded once" : "");
-    return ok && gf_text_add(out, e,
-                             "  memory %.0f MiB: weights %.0f, gradients, moments and copies %.0f, "
-                             "activations %.0f\n",
-                             mebibytes(weights + state + arena), mebibytes(weights),
-                             mebibytes(state), mebibytes(arena));
+                     p->encoder_frozen ? "; the encoder stands still" : "");
+    return ok && add_points(s, p, out, &kept, e) &&
+           gf_text_add(out, e,
+                       "  memory %.0f MiB: weights %.0f, gradients, moments and copies %.0f, "
+                       "activations %.0f, kept texts %.0f\n",
+                       mebibytes(weights + state + arena + kept), mebibytes(weights),
+                       mebibytes(state), mebibytes(arena), mebibytes(kept));
 }
 
 static bool has_anchors(const gf_recipe *c) {
