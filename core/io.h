@@ -85,8 +85,8 @@ typedef struct gf_lock {
 /* Waits up to `seconds` for the lock file at PATH, which is made if need be and stays. Fails with
  * GF_E_IO when another process has it. */
 bool gf_io_lock(gf_lock *lock, const char *path, double seconds, gf_err *e);
-/* The same for who goes on without it: 1 locked, 0 another has it, -1 with *e set when it cannot be.
- * Who holds the lock may remove its file. */
+/* The same for who goes on without it: 1 locked, 0 another has it, -1 with *e set when it cannot
+ * be. Who holds the lock may remove its file. */
 int gf_io_try_lock(gf_lock *lock, const char *path, double seconds, gf_err *e);
 void gf_io_unlock(gf_lock *lock);
 

@@ -17,9 +17,9 @@ typedef struct gf_mode {
     bool training; /* dropout is on in modules of which a parameter trains, off in frozen ones */
     double hidden_dropout, attention_dropout;
     uint64_t seed, step; /* which dropout masks; step counts every batch, accumulated ones too */
-    /* Where the pass begins: behind the lowest `layers` layers, whose output for this batch `hidden`
-     * [T, H] is. NULL: with the tokens. Nothing below may train; all above is as in a whole pass,
-     * dropout masks too. */
+    /* Where the pass begins: behind the lowest `layers` layers, whose output for this batch is
+     * `hidden` [T, H]. NULL: with the tokens. Nothing below may train; all above is as in a whole
+     * pass, dropout masks too. */
     const gf_real *hidden;
     int64_t layers;
 } gf_mode;

@@ -371,8 +371,8 @@ static bool settle_key(part *p, bool wanted, const gf_text *common, char *key, g
 bool gf_boundary_prepare(gf_boundary *b, gf_run *r, gf_engine *n, int64_t point, bool train,
                          const gf_tell *tell, gf_err *e) {
     int64_t bytes = gf_boundary_bytes(r, point, train);
-    gf_boundary_place place = point == GF_POINT_NONE ? GF_BOUNDARY_NOWHERE
-                                                     : gf_boundary_choose(b, bytes);
+    gf_boundary_place place =
+        point == GF_POINT_NONE ? GF_BOUNDARY_NOWHERE : gf_boundary_choose(b, bytes);
     part t = {b, r, n, "train", &r->train, &b->train, point, .bytes = bytes, .tell = tell}, d = t;
     gf_text common = {0};
     bool ok;

@@ -435,24 +435,20 @@ static const gf_field log_fields[] = {{.key = "every_steps",
                                        .range = "at least 1"},
                                       {0}};
 
-static const gf_field cache_fields[] = {{.key = "memory_mb",
-                                         .kind = GF_FIELD_COUNT,
-                                         AT(gf_recipe, cache_mb),
-                                         IN(0, 1e9),
-                                         .range = "0 or more"},
-                                        {.key = "disk_mb",
-                                         .kind = GF_FIELD_COUNT,
-                                         AT(gf_recipe, cache_disk_mb),
-                                         IN(0, 1e9),
-                                         .range = "0 or more"},
-                                        {.key = "folder",
-                                         .kind = GF_FIELD_PATH,
-                                         AT(gf_recipe, cache_folder),
-                                         .nullable = true},
-                                        {.key = "keep",
-                                         .kind = GF_FIELD_BOOL,
-                                         AT(gf_recipe, cache_keep)},
-                                        {0}};
+static const gf_field cache_fields[] = {
+    {.key = "memory_mb",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, cache_mb),
+     IN(0, 1e9),
+     .range = "0 or more"},
+    {.key = "disk_mb",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, cache_disk_mb),
+     IN(0, 1e9),
+     .range = "0 or more"},
+    {.key = "folder", .kind = GF_FIELD_PATH, AT(gf_recipe, cache_folder), .nullable = true},
+    {.key = "keep", .kind = GF_FIELD_BOOL, AT(gf_recipe, cache_keep)},
+    {0}};
 
 const gf_field gf_recipe_keys[] = {
     {.key = "model", .kind = GF_FIELD_SECTION, .fields = model_fields},

@@ -177,7 +177,8 @@ bool gf_phase_assign_stage(gf_phase *p, gf_run *r, int64_t stage, gf_progress *b
 bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_boundary *b, int64_t visits,
                             const gf_tell *tell, gf_err *e) {
     free_features(p);
-    if (!gf_boundary_prepare(b, r, n, gf_phase_point(p, r, visits), p->trains, tell, e)) return false;
+    if (!gf_boundary_prepare(b, r, n, gf_phase_point(p, r, visits), p->trains, tell, e))
+        return false;
     p->train = b->train;
     p->dev = b->dev;
     p->train.owned = p->dev.owned = NULL; /* both stay with b */

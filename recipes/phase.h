@@ -26,10 +26,10 @@ typedef struct gf_phase {
     gf_blocks blocks;
     int64_t *epoch_updates; /* [epochs] NULL: updates_per_epoch each */
     int64_t updates_per_epoch, updates, warmup;
-    int64_t stage;       /* of gradual unfreezing, from 0 */
-    bool trains;         /* some parameter does, in this stage or a later one */
-    bool encoder_frozen; /* in this stage */
-    bool moves_encoder;  /* in some stage the encoder trains */
+    int64_t stage;          /* of gradual unfreezing, from 0 */
+    bool trains;            /* some parameter does, in this stage or a later one */
+    bool encoder_frozen;    /* in this stage */
+    bool moves_encoder;     /* in some stage the encoder trains */
     gf_features train, dev; /* what this stage begins with, see recipes/boundary.h */
 } gf_phase;
 

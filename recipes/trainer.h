@@ -59,10 +59,10 @@ typedef struct gf_watch {
 } gf_watch;
 
 typedef struct gf_trainer_options {
-    int threads;     /* 0: all processors */
-    bool force;      /* replace a run that is there */
-    bool resume;     /* go on from the newest checkpoint of the output folder */
-    int64_t at_step; /* with resume: from the checkpoint of this step; -1: the newest */
+    int threads;              /* 0: all processors */
+    bool force;               /* replace a run that is there */
+    bool resume;              /* go on from the newest checkpoint of the output folder */
+    int64_t at_step;          /* with resume: from the checkpoint of this step; -1: the newest */
     const char *cache_folder; /* shared with other runs, see recipes/boundary.h; NULL: none */
     gf_watch watch;
     gf_log log;
