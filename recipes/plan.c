@@ -334,11 +334,9 @@ static double layer_flops(const gf_bert_config *c) {
     return 2 * (4 * h * h + 2 * h * wide);
 }
 
-/* Flops of an epoch over `tokens`: all layers forward, those from the lowest trainable one
- * backward. */
-static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
-    const gf_model *m = &r->model;
-    double layers = (double)m->config.num_hidden_layers, below = layers;
+/* The lowest layer of which something trains: all layers if none is, 0 with the embeddings. */
+static double lowest_trained(const gf_model *m) {
+    double below = (double)m->config.num_hidden_layers;
     for (int64_t i = m->params.count - 1; i >= 0; i--) {
         const gf_param *param = m->params.items[i];
         long long layer = -1;
@@ -348,8 +346,22 @@ static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
         sscanf(param->name, "encoder.layer.%lld.", &layer);
         below = fmin(below, layer < 0 ? 0 : (double)layer);
     }
+    return below;
+}
+
+/* Flops of a phase's epochs over `tokens` each: forward all layers, or those above what is kept,
+ * backward those from the lowest trainable one. */
+static double phase_flops(const gf_run *r, const gf_phase *p, const gf_boundary *b, double tokens) {
+    const gf_model *m = &r->model;
+    double layers = (double)m->config.num_hidden_layers, below = lowest_trained(m),
+           forward = layers;
+    int64_t point = gf_phase_point(p, r, p->recipe->epochs);
     if (p->encoder_frozen) return 0;
-    return tokens * layer_flops(&m->config) * (layers + 2 * (layers - below));
+    if (point > 0 &&
+        gf_boundary_choose(b, gf_boundary_bytes(r, point, p->trains)) != GF_BOUNDARY_NOWHERE)
+        forward -= (double)point;
+    return (double)p->recipe->epochs * tokens * layer_flops(&m->config) *
+           (forward + 2 * (layers - below));
 }
 
 /* Flops a second over products of the model's own width. */
@@ -374,12 +386,15 @@ bool gf_run_estimate(gf_run *r, gf_engine *n, double *seconds, gf_err *e) {
     double speed = measure_speed(r, n, e), flops = 0, train = (double)r->train.ids.count;
     double all = train + (double)r->dev.ids.count;
     gf_phase p = {0};
-    for (int64_t i = 0; i < r->recipe->n_phases; i++) {
-        if (!gf_phase_assign(&p, r, i, e)) break;
-        flops += (double)p.recipe->epochs * epoch_flops(r, &p, (double)p.data->ids.count);
+    gf_boundary b = {0};
+    bool ok = gf_boundary_start(&b, r->recipe, r->recipe->output, NULL, NULL, e);
+    for (int64_t i = 0; ok && i < r->recipe->n_phases; i++) {
+        if (!(ok = gf_phase_assign(&p, r, i, e))) break;
+        flops += phase_flops(r, &p, &b, (double)p.data->ids.count);
         flops += all * layer_flops(&r->model.config) * (double)r->model.config.num_hidden_layers;
     }
     gf_phase_end(&p);
+    gf_boundary_end(&b, false);
     *seconds = speed > 0 ? flops / (share * speed) : 0;
-    return speed > 0 && (!e || e->code == GF_OK);
+    return ok && speed > 0;
 }

@@ -28,6 +28,9 @@ static const char *const top1 = PHASE("a", "2", HEADS, "") ", " PHASE("b", "3", 
 static const char *const only_top1 = PHASE("a", "4", UPPER("1"), "");
 static const char *const top2 = PHASE("a", "1", UPPER("2"), "") ", " PHASE(
     "b", "3", UPPER("2"), "") ", " PHASE("c", "2", UPPER("2"), "");
+static const char *const moved =
+    PHASE("a", "2", HEADS, "") ", " PHASE("b", "2", UPPER("1"), "") ", " PHASE(
+        "c", "1", ALL, "") ", " PHASE("d", "3", UPPER("1"), "") ", " PHASE("e", "2", HEADS, "");
 static const char *const gradual =
     PHASE("a", "9", ALL, ", \"unfreeze\": {\"layers\": 1, \"every_epochs\": 2}");
 static const char *const by_steps =

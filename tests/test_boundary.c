@@ -56,6 +56,12 @@ static void test_two_layers_over_three_phases(void **state) {
     is_the_same_everywhere("top2", top2, 1, 15);
 }
 
+/* Weights below that moved meanwhile: what was kept of the old ones is dropped without a word. */
+static void test_moved_weights(void **state) {
+    (void)state;
+    is_the_same_everywhere("moved", moved, 2, 15);
+}
+
 static void test_gradual_unfreezing(void **state) {
     (void)state;
     is_the_same_everywhere("gradual", gradual, 2, 6);
@@ -154,6 +160,7 @@ int main(void) {
         cmocka_unit_test(test_heads_alone),
         cmocka_unit_test(test_one_layer),
         cmocka_unit_test(test_two_layers_over_three_phases),
+        cmocka_unit_test(test_moved_weights),
         cmocka_unit_test(test_gradual_unfreezing),
         cmocka_unit_test(test_the_plan_tells),
         cmocka_unit_test(test_a_resumed_run_writes_the_same_bytes),
