@@ -39,6 +39,7 @@ typedef struct bench {
     gf_run run;
     gf_engine engine;
     gf_phase phase;
+    gf_boundary boundary;
     gf_stepper stepper;
     gf_progress at;
     gf_update update;
@@ -214,7 +215,9 @@ static bool train(bench *b, gf_err *e) {
          read_again(b, &again, e);
     gf_dataset_free(&again);
     start = gf_bench_now();
-    if (once) ok = ok && gf_phase_make_features(&b->phase, &b->run, &b->engine, NULL, e);
+    if (once)
+        ok = ok && gf_boundary_start(&b->boundary, &b->recipe, NULL, NULL, NULL, e) &&
+             gf_phase_make_features(&b->phase, &b->run, &b->engine, &b->boundary, 2, NULL, e);
     b->encode_seconds = b->seconds = gf_bench_now() - start;
     if (once) return ok && run_steps(b, 0, b->phase.updates, e);
     b->seconds = 0;
@@ -293,6 +296,7 @@ static void print_result(bench *b) {
 
 static void close_bench(bench *b) {
     gf_phase_end(&b->phase);
+    gf_boundary_end(&b->boundary, true);
     gf_stepper_free(&b->stepper, &b->run);
     gf_epoch_free(&b->epoch);
     gf_free(b->latency);

@@ -3,6 +3,7 @@
 #include "cli/watch.h"
 #include "core/child.h"
 #include "core/mem.h"
+#include "recipes/boundary.h"
 #include "recipes/compare.h"
 #include "recipes/journal.h"
 #include "recipes/plan.h"
@@ -26,6 +27,7 @@ typedef struct job {
     const gf_recipe *recipe;
     gf_compare_run *run;
     const gf_args *a;
+    const char *cache;
     double start, last_note; /* clock */
 } job;
 
@@ -63,6 +65,7 @@ static bool train(void *context, gf_err *e) {
                             .force = j->run->state == GF_COMPARE_REPLACE,
                             .resume = j->run->state == GF_COMPARE_STARTED,
                             .at_step = -1,
+                            .cache_folder = j->cache,
                             .log = j->a->log};
     bool ok;
     sigaction(SIGINT, &action, NULL);
@@ -81,6 +84,7 @@ static bool train(void *context, gf_err *e) {
 typedef struct session {
     gf_args *a;
     gf_compare compare;
+    char *cache;      /* what runs keep of the texts for each other, until all are done */
     int64_t at;       /* the present run's number, from 1 */
     gf_err first;     /* the first failure */
     int64_t failures; /* runs that failed */
@@ -103,7 +107,7 @@ static bool run_child(session *s, const gf_compare_entry *entry, gf_compare_run 
                       gf_err *e) {
     gf_recipe r = {0};
     gf_child child = {0};
-    job j = {.recipe = &r, .run = run, .a = s->a, .start = gf_seconds()};
+    job j = {.recipe = &r, .run = run, .a = s->a, .cache = s->cache, .start = gf_seconds()};
     bool ok =
         gf_compare_read(&s->compare, entry, run, &r, e) && gf_child_start(&child, train, &j, e);
     if (ok) wait_for(&child, run->folder, why);
@@ -164,13 +168,15 @@ static bool do_all(session *s, gf_err *e) {
     gf_compare *c = &s->compare;
     char *path = gf_io_join(c->output, "lock", e);
     gf_lock lock = {0};
-    bool ok = path && gf_io_make_folder(c->output, e) && gf_io_lock(&lock, path, 5, e);
+    bool ok = path && (s->cache = gf_io_join(c->output, "cache", e)) &&
+              gf_io_make_folder(c->output, e) && gf_io_lock(&lock, path, 5, e);
     gf_signals_catch();
     for (int64_t i = 0; ok && i < c->n; i++)
         for (int64_t k = 0; ok && k < c->n_seeds; k++)
             ok = do_run(s, &c->entries[i], &c->entries[i].runs[k], e);
-    ok = ok && write_report(s, e);
+    ok = ok && write_report(s, e) && gf_boundary_clean(s->cache, e);
     gf_io_unlock(&lock);
+    gf_free(s->cache);
     gf_free(path);
     return ok;
 }

@@ -336,6 +336,11 @@ int64_t gf_io_free_space(const char *folder) {
     return gf_mul_i64((int64_t)s.f_bavail, (int64_t)s.f_frsize, &bytes) ? bytes : INT64_MAX;
 }
 
+int64_t gf_io_size(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
+}
+
 /* 1: locked and the file is still the one at this path; 0: another has it; -1: it cannot be. */
 static int try_lock(int fd, const char *path) {
     struct stat mine, there;
@@ -344,25 +349,27 @@ static int try_lock(int fd, const char *path) {
            mine.st_dev == there.st_dev;
 }
 
-bool gf_io_lock(gf_lock *lock, const char *path, double seconds, gf_err *e) {
+int gf_io_try_lock(gf_lock *lock, const char *path, double seconds, gf_err *e) {
     const struct timespec pause = {0, 20000000};
     for (double waited = 0;; waited += 0.02) {
         int fd = gf_io_fault_hits() ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         int got = fd >= 0 ? try_lock(fd, path) : -1;
-        if (got == 1) {
-            lock->fd = fd;
-            return true;
-        }
+        if (got == 1) lock->fd = fd;
         if (got < 0) cannot_write(e, path);
-        if (fd >= 0) close(fd);
-        if (got < 0) return false;
-        if (waited >= seconds)
-            return gf_fail(e, GF_E_IO,
-                           "%s: another process works on this run; wait for its end, or "
-                           "choose another --output",
-                           path);
+        if (got != 1 && fd >= 0) close(fd);
+        if (got != 0 || waited >= seconds) return got;
         nanosleep(&pause, NULL);
     }
+}
+
+bool gf_io_lock(gf_lock *lock, const char *path, double seconds, gf_err *e) {
+    int got = gf_io_try_lock(lock, path, seconds, e);
+    if (got == 0)
+        gf_fail(e, GF_E_IO,
+                "%s: another process works on this run; wait for its end, or choose another "
+                "--output",
+                path);
+    return got == 1;
 }
 
 void gf_io_unlock(gf_lock *lock) {

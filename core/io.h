@@ -73,6 +73,8 @@ bool gf_io_exchange(const char *tmp, const char *path, gf_err *e);
 bool gf_io_link(const char *from, const char *path, gf_err *e);
 /* Bytes that may still be written below this folder; -1 when that is not known. */
 int64_t gf_io_free_space(const char *folder);
+/* Bytes of a regular file; -1 when there is none. */
+int64_t gf_io_size(const char *path);
 
 /* A lock that other processes see, until it is released or the process ends. Forked children hold
  * it too. */
@@ -83,6 +85,9 @@ typedef struct gf_lock {
 /* Waits up to `seconds` for the lock file at PATH, which is made if need be and stays. Fails with
  * GF_E_IO when another process has it. */
 bool gf_io_lock(gf_lock *lock, const char *path, double seconds, gf_err *e);
+/* The same for who goes on without it: 1 locked, 0 another has it, -1 with *e set when it cannot
+ * be. Who holds the lock may remove its file. */
+int gf_io_try_lock(gf_lock *lock, const char *path, double seconds, gf_err *e);
 void gf_io_unlock(gf_lock *lock);
 
 bool gf_io_exists(const char *path);

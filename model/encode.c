@@ -24,11 +24,15 @@ static bool dense_trains(const gf_linear *l) {
     return (l->weight && l->weight->trainable) || (l->bias && l->bias->trainable);
 }
 
+int64_t gf_model_frozen_layers(const gf_model *m) {
+    int64_t n = 0;
+    if (embeddings_train(m)) return -1;
+    while (n < m->config.num_hidden_layers && !layer_trains(&m->layers[n])) n++;
+    return n;
+}
+
 bool gf_model_encoder_frozen(const gf_model *m) {
-    if (embeddings_train(m) || dense_trains(&m->dense)) return false;
-    for (int64_t i = 0; i < m->config.num_hidden_layers; i++)
-        if (layer_trains(&m->layers[i])) return false;
-    return true;
+    return gf_model_frozen_layers(m) == m->config.num_hidden_layers && !dense_trains(&m->dense);
 }
 
 /* Dropout sites of a pass: 0 behind the embeddings, then three a layer. */
@@ -75,10 +79,18 @@ static gf_node *run_layer(gf_graph *g, gf_model *m, int64_t i, const gf_batch *b
                          site(mode, trains, mode->hidden_dropout, 3 * i + 3), y, x);
 }
 
-gf_node *gf_model_hidden(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode) {
-    gf_node *x = embed_tokens(g, m, b, mode);
-    for (int64_t i = 0; i < m->config.num_hidden_layers; i++) x = run_layer(g, m, i, b, mode, x);
+gf_node *gf_model_hidden_behind(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode,
+                                int64_t layers) {
+    gf_shape shape = gf_shape2(b->tokens, m->config.hidden_size);
+    gf_node *x =
+        mode->hidden ? gf_graph_input(g, shape, mode->hidden) : embed_tokens(g, m, b, mode);
+    for (int64_t i = mode->hidden ? mode->layers : 0; i < layers; i++)
+        x = run_layer(g, m, i, b, mode, x);
     return x;
+}
+
+gf_node *gf_model_hidden(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode) {
+    return gf_model_hidden_behind(g, m, b, mode, m->config.num_hidden_layers);
 }
 
 static gf_node *project(gf_graph *g, const gf_model *m, gf_node *x) {

@@ -23,14 +23,18 @@ void gf_engine_profile(gf_engine *n, gf_profile *p) {
     gf_graph_set_profile(n->graph, p);
 }
 
-bool gf_engine_embed(gf_engine *n, gf_model *m, const gf_batch *b, gf_real *out, gf_err *e) {
-    gf_node *x;
-    gf_graph_reset(n->graph);
-    gf_graph_keep(x = gf_model_embed(n->graph, m, b, &(gf_mode){0}));
+/* Runs what is on the tape; the values of x are copied out. */
+static bool run(gf_engine *n, gf_node *x, gf_real *out, gf_err *e) {
+    gf_graph_keep(x);
     if (!gf_graph_plan(n->graph, NULL, 0, e)) return false;
     gf_graph_forward(n->graph);
     memcpy(out, x->x, (size_t)x->count * sizeof *out);
     return true;
+}
+
+bool gf_engine_embed(gf_engine *n, gf_model *m, const gf_batch *b, gf_real *out, gf_err *e) {
+    gf_graph_reset(n->graph);
+    return run(n, gf_model_embed(n->graph, m, b, &(gf_mode){0}), out, e);
 }
 
 bool gf_engine_heads(gf_engine *n, const gf_model *m, int64_t rows, const gf_real *embeddings,
@@ -60,29 +64,84 @@ int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t c
     return taken;
 }
 
-bool gf_engine_sweep(gf_engine *n, gf_model *m, const gf_dataset *d, int64_t max_rows,
-                     gf_take_batch *take, void *context, gf_err *e) {
-    gf_batch b = {0};
-    gf_real *x = NULL; /* [sequences, E] */
-    int64_t *order = gf_alloc_array(d->rows, sizeof *order, e), width = m->embedding_size;
-    int64_t capacity = 0;
+/* ---- whole data sets ---- */
+
+void gf_known_gather(const gf_known *k, const gf_dataset *d, const gf_batch *b, int64_t width,
+                     gf_real *out) {
+    for (int64_t i = 0; i < b->sequences; i++) {
+        int64_t row = b->row[i], first = k->layers ? d->start[row] : row;
+        int64_t count = (k->layers ? d->start[row + 1] - first : 1) * width;
+        memcpy(out, k->x + first * width, (size_t)count * sizeof *out);
+        out += count;
+    }
+}
+
+typedef struct sweep {
+    gf_engine *engine;
+    gf_model *model;
+    const gf_dataset *data;
+    const gf_sweep *how;
+    gf_batch batch;
+    gf_real *x, *known; /* what take() gets of a batch, and what is known of it */
+    int64_t capacity, known_capacity;
+} sweep;
+
+/* Room for `count` values, whatever was there. */
+static bool make_room(gf_real **x, int64_t *capacity, int64_t count, gf_err *e) {
+    if (count <= *capacity) return true;
+    gf_free(*x);
+    *capacity = 0;
+    if (!(*x = gf_alloc_array(count, sizeof **x, e))) return false;
+    *capacity = count;
+    return true;
+}
+
+static bool run_batch(sweep *s, gf_err *e) {
+    const gf_batch *b = &s->batch;
+    const gf_sweep *how = s->how;
+    gf_graph *g = s->engine->graph;
+    gf_mode mode = {.layers = how->known.layers};
+    int64_t hidden = b->tokens * s->model->config.hidden_size, wide = s->model->embedding_size;
+    bool embeddings = how->known.x && how->known.layers == 0;
+    if (!make_room(&s->x, &s->capacity, how->behind ? hidden : b->sequences * wide, e))
+        return false;
+    if (embeddings) {
+        gf_known_gather(&how->known, s->data, b, wide, s->x);
+        return true;
+    }
+    if (how->known.x) {
+        if (!make_room(&s->known, &s->known_capacity, hidden, e)) return false;
+        gf_known_gather(&how->known, s->data, b, s->model->config.hidden_size, s->known);
+        mode.hidden = s->known;
+    }
+    gf_graph_reset(g);
+    return run(s->engine,
+               how->behind ? gf_model_hidden_behind(g, s->model, b, &mode, how->behind)
+                           : gf_model_embed(g, s->model, b, &mode),
+               s->x, e);
+}
+
+bool gf_engine_sweep_as(gf_engine *n, gf_model *m, const gf_dataset *d, const gf_sweep *how,
+                        gf_take_batch *take, void *context, gf_err *e) {
+    sweep s = {.engine = n, .model = m, .data = d, .how = how};
+    int64_t *order = gf_alloc_array(d->rows, sizeof *order, e);
     bool ok = order && gf_order_by_length(order, d, e);
     for (int64_t i = 0; ok && i < d->rows;) {
-        int64_t rows = gf_engine_take_rows(d, order + i, d->rows - i, max_rows);
-        if (rows > capacity) {
-            gf_free(x);
-            capacity = rows;
-            if (!(x = gf_alloc_array(rows * width, sizeof *x, e))) break;
-        }
+        int64_t rows = gf_engine_take_rows(d, order + i, d->rows - i, how->max_rows);
         gf_profile_begin(n->profile);
-        ok = gf_batch_fill(&b, d, order + i, rows, e);
+        ok = gf_batch_fill(&s.batch, d, order + i, rows, e);
         gf_profile_end(n->profile, "batch filling");
-        ok = ok && gf_engine_embed(n, m, &b, x, e) && take(context, &b, x, e);
+        ok = ok && run_batch(&s, e) && take(context, &s.batch, s.x, e);
         i += rows;
     }
-    ok = ok && (x || d->rows == 0);
     gf_free(order);
-    gf_free(x);
-    gf_batch_free(&b);
+    gf_free(s.x);
+    gf_free(s.known);
+    gf_batch_free(&s.batch);
     return ok;
+}
+
+bool gf_engine_sweep(gf_engine *n, gf_model *m, const gf_dataset *d, int64_t max_rows,
+                     gf_take_batch *take, void *context, gf_err *e) {
+    return gf_engine_sweep_as(n, m, d, &(gf_sweep){.max_rows = max_rows}, take, context, e);
 }

@@ -38,10 +38,32 @@ enum { GF_BATCH_TOKENS = 4096 };
 int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t count,
                             int64_t max_rows);
 
+/* What is known of every text of a data set before a pass: in the data set's order, behind the
+ * lowest `layers` layers the hidden states of all its tokens [tokens, H], or with layers 0 the
+ * embeddings [rows, E]. */
+typedef struct gf_known {
+    const gf_real *x; /* NULL: nothing */
+    int64_t layers;
+} gf_known;
+
+/* The part of them that a batch of the data set stands for: [b->tokens, H] or [b->sequences, E] =
+ * `width`. */
+void gf_known_gather(const gf_known *k, const gf_dataset *d, const gf_batch *b, int64_t width,
+                     gf_real *out);
+
 /* Embeds every row of a data set, longest first, and hands each batch with its embeddings
  * [sequences, E] to `take`, which returns false with *e set to stop. */
 typedef bool gf_take_batch(void *context, const gf_batch *b, const gf_real *embeddings, gf_err *e);
 bool gf_engine_sweep(gf_engine *n, gf_model *m, const gf_dataset *d, int64_t max_rows,
                      gf_take_batch *take, void *context, gf_err *e);
+
+/* The same batches, otherwise: from what is known, or not to the end. */
+typedef struct gf_sweep {
+    int64_t max_rows;
+    gf_known known;
+    int64_t behind; /* not 0: take() gets the hidden states [tokens, H] behind that many layers */
+} gf_sweep;
+bool gf_engine_sweep_as(gf_engine *n, gf_model *m, const gf_dataset *d, const gf_sweep *s,
+                        gf_take_batch *take, void *context, gf_err *e);
 
 #endif

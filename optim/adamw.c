@@ -36,10 +36,10 @@ static void update_block(void *context, int64_t part, int thread) {
     gf_param *p = block->param;
     gf_adamw a = coefficients(job, p);
     (void)thread;
-    for (gf_span s = gf_sparse_start_span(block); gf_sparse_next_live(block, &s);)
+    for (gf_stretch s = gf_sparse_start_stretch(block); gf_sparse_next_live(block, &s);)
         job->vec->adamw(s.count, &a, p->grad + s.first, p->owned + s.first, p->moment1 + s.first,
                         p->moment2 + s.first);
-    for (gf_span s = gf_sparse_start_span(block); gf_sparse_next_touched(block, &s);)
+    for (gf_stretch s = gf_sparse_start_stretch(block); gf_sparse_next_touched(block, &s);)
         memset(p->grad + s.first, 0, (size_t)s.count * sizeof *p->grad);
 }
 

@@ -13,7 +13,7 @@ static void sum_block(void *context, int64_t part, int thread) {
     norm_job *job = context;
     const gf_block *block = &job->blocks->items[part];
     (void)thread;
-    gf_span s = gf_sparse_touched(block);
+    gf_stretch s = gf_sparse_touched(block);
     job->blocks->sums[part] = job->vec->sum_squares(s.count, block->param->grad + s.first);
 }
 

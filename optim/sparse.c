@@ -105,11 +105,11 @@ void gf_sparse_end_update(gf_param *p, gf_real decay, const gf_vec *vec, gf_pool
 
 /* ---- the rows of a block ---- */
 
-gf_span gf_sparse_start_span(const gf_block *b) { return (gf_span){b->first, 0}; }
+gf_stretch gf_sparse_start_stretch(const gf_block *b) { return (gf_stretch){b->first, 0}; }
 
 /* The next run of rows with this flag; flag NULL: all rows have it. A run ends where a row without
  * it begins, or with the block. */
-static bool next(const gf_block *b, const unsigned char *flag, gf_span *s) {
+static bool next(const gf_block *b, const unsigned char *flag, gf_stretch *s) {
     int64_t h = flag ? width_of(b->param) : 1, end = b->first + b->count;
     int64_t row = (s->first + s->count) / h, behind = (end - 1) / h + 1, last;
     if (s->first + s->count == end) return false;
@@ -124,17 +124,17 @@ static bool next(const gf_block *b, const unsigned char *flag, gf_span *s) {
     return s->count > 0;
 }
 
-bool gf_sparse_next_live(const gf_block *b, gf_span *s) {
+bool gf_sparse_next_live(const gf_block *b, gf_stretch *s) {
     return next(b, b->param->rows ? b->param->rows->live : NULL, s);
 }
 
-bool gf_sparse_next_touched(const gf_block *b, gf_span *s) {
+bool gf_sparse_next_touched(const gf_block *b, gf_stretch *s) {
     return next(b, b->param->rows ? b->param->rows->touched : NULL, s);
 }
 
-gf_span gf_sparse_touched(const gf_block *b) {
-    gf_span s = gf_sparse_start_span(b), all;
-    if (!gf_sparse_next_touched(b, &s)) return (gf_span){b->first, 0};
+gf_stretch gf_sparse_touched(const gf_block *b) {
+    gf_stretch s = gf_sparse_start_stretch(b), all;
+    if (!gf_sparse_next_touched(b, &s)) return (gf_stretch){b->first, 0};
     all = s;
     while (gf_sparse_next_touched(b, &s)) all.count = s.first + s.count - all.first;
     all.count += (all.first - b->first) % LANES;

@@ -53,20 +53,20 @@ void gf_sparse_stop(gf_param *p, const gf_vec *vec, gf_pool *pool);
 /* ---- for the optimizer ---- */
 
 /* Elements of the parameter. */
-typedef struct gf_span {
+typedef struct gf_stretch {
     int64_t first, count;
-} gf_span;
+} gf_stretch;
 
 /* Goes through a block's elements in live or touched rows, in rising order, one run of rows at a
  * time: from an empty span at the block's start until there is none. All of a dense block is live
  * and touched. */
-gf_span gf_sparse_start_span(const gf_block *b);
-bool gf_sparse_next_live(const gf_block *b, gf_span *s);
-bool gf_sparse_next_touched(const gf_block *b, gf_span *s);
+gf_stretch gf_sparse_start_stretch(const gf_block *b);
+bool gf_sparse_next_live(const gf_block *b, gf_stretch *s);
+bool gf_sparse_next_touched(const gf_block *b, gf_stretch *s);
 /* Elements outside of which the block's gradient is zero. They begin a multiple of 16 behind the
  * block, so that gf_vec's sum_squares, which sums in 16 lanes, sums over them what it sums over
  * the block: zeros add nothing. */
-gf_span gf_sparse_touched(const gf_block *b);
+gf_stretch gf_sparse_touched(const gf_block *b);
 
 /* Before an update: touched rows are live. */
 void gf_sparse_wake_touched(gf_param *p, const gf_vec *vec);

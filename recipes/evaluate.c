@@ -26,7 +26,7 @@ static bool keep_embeddings(void *context, const gf_batch *b, const gf_real *x, 
     keeping *k = context;
     gf_features *f = k->features;
     for (int64_t i = 0; i < b->sequences; i++)
-        memcpy(f->x + b->row[i] * f->width, x + i * f->width, (size_t)f->width * sizeof *x);
+        memcpy(f->owned + b->row[i] * f->width, x + i * f->width, (size_t)f->width * sizeof *x);
     return count_rows(&k->count, b->sequences, e);
 }
 
@@ -38,12 +38,14 @@ bool gf_features_make(gf_features *f, gf_engine *n, gf_model *m, const gf_datase
     f->width = m->embedding_size;
     if (!gf_mul_i64(f->rows, f->width, &count))
         return gf_fail(e, GF_E_NOMEM, "too many rows to keep their embeddings");
-    if (!(f->x = gf_alloc_array(count, sizeof *f->x, e))) return false;
+    f->layers = 0;
+    if (!(f->x = f->owned = gf_alloc_array(count, sizeof *f->owned, e))) return false;
     return gf_engine_sweep(n, m, d, max_rows, keep_embeddings, &k, e);
 }
 
 void gf_features_free(gf_features *f) {
-    gf_free(f->x);
+    gf_free(f->owned);
+    gf_io_unmap(&f->map);
     *f = (gf_features){0};
 }
 
@@ -122,28 +124,14 @@ static bool score_batch(void *context, const gf_batch *b, const gf_real *x, gf_e
     return count_rows(&s->count, b->sequences, e);
 }
 
-enum { FEATURE_ROWS = 1024 };
-
-static bool score_features(scoring *s, const gf_features *f, gf_err *e) {
-    int64_t rows[FEATURE_ROWS];
-    gf_batch b = {.row = rows};
-    for (int64_t first = 0; first < f->rows; first += FEATURE_ROWS) {
-        b.sequences = f->rows - first < FEATURE_ROWS ? f->rows - first : FEATURE_ROWS;
-        for (int64_t i = 0; i < b.sequences; i++) rows[i] = first + i;
-        if (!score_batch(s, &b, f->x + first * f->width, e)) return false;
-    }
-    return true;
-}
-
 bool gf_evaluate(gf_metrics *out, gf_engine *n, gf_model *m, const gf_dataset *d,
                  const gf_features *features, int64_t max_rows, const gf_tell *tell, gf_err *e) {
     scoring s = {.metrics = out, .engine = n, .model = m, .data = d, .count = {tell, 0, d->rows}};
-    bool ok = gf_metrics_start(out, m, n->vec, e);
-    if (ok && features && features->x)
-        ok = score_features(&s, features, e);
-    else if (ok)
-        ok = gf_engine_sweep(n, m, d, max_rows, score_batch, &s, e);
-    ok = ok && gf_metrics_finish(out, e);
+    gf_sweep how = {.max_rows = max_rows};
+    bool ok;
+    if (features) how.known = (gf_known){features->x, features->layers};
+    ok = gf_metrics_start(out, m, n->vec, e) &&
+         gf_engine_sweep_as(n, m, d, &how, score_batch, &s, e) && gf_metrics_finish(out, e);
     gf_free(s.labels);
     gf_free(s.targets);
     return ok;

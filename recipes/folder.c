@@ -24,6 +24,7 @@ void gf_run_folder_drop_places(cJSON *j) {
     static const char *const mlm[] = {"data", NULL};
     const cJSON *task;
     cJSON_DeleteItemFromObjectCaseSensitive(j, "output");
+    cJSON_DeleteItemFromObjectCaseSensitive(j, "cache"); /* where texts wait changes no number */
     drop_folders(cJSON_GetObjectItemCaseSensitive(j, "model"), model);
     drop_folders(cJSON_GetObjectItemCaseSensitive(j, "data"), data);
     drop_folders(cJSON_GetObjectItemCaseSensitive(j, "mlm"), mlm);

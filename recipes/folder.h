@@ -20,7 +20,7 @@ typedef struct gf_run_folder {
     gf_lock lock; /* on FOLDER/lock, held while the run is open */
 } gf_run_folder;
 
-/* Takes the folders off a resolved recipe's paths, and its output: equal runs write equal
+/* Takes the folders off a resolved recipe's paths, and its output and cache: equal runs write equal
  * checkpoints and cards wherever their files lie. */
 void gf_run_folder_drop_places(cJSON *recipe);
 

@@ -166,6 +166,8 @@ bool gf_inputs_compare(const cJSON *then, const cJSON *now, const char *recipe_t
     cJSON *a = gf_json_parse(recipe_then, strlen(recipe_then), where, 1, GF_E_MODEL, e);
     cJSON *b = a ? gf_json_parse(recipe_now, strlen(recipe_now), where, 1, GF_E_MODEL, e) : NULL;
     bool ok = b != NULL;
+    cJSON_DeleteItemFromObjectCaseSensitive(a, "cache"); /* checkpoints of old hold it */
+    cJSON_DeleteItemFromObjectCaseSensitive(b, "cache");
     if (ok) {
         compare_values(&c, "", a, b, 0);
         compare_inputs(&c, then, now);

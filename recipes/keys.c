@@ -435,12 +435,20 @@ static const gf_field log_fields[] = {{.key = "every_steps",
                                        .range = "at least 1"},
                                       {0}};
 
-static const gf_field cache_fields[] = {{.key = "memory_mb",
-                                         .kind = GF_FIELD_COUNT,
-                                         AT(gf_recipe, cache_mb),
-                                         IN(0, 1e9),
-                                         .range = "0 or more"},
-                                        {0}};
+static const gf_field cache_fields[] = {
+    {.key = "memory_mb",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, cache_mb),
+     IN(0, 1e9),
+     .range = "0 or more"},
+    {.key = "disk_mb",
+     .kind = GF_FIELD_COUNT,
+     AT(gf_recipe, cache_disk_mb),
+     IN(0, 1e9),
+     .range = "0 or more"},
+    {.key = "folder", .kind = GF_FIELD_PATH, AT(gf_recipe, cache_folder), .nullable = true},
+    {.key = "keep", .kind = GF_FIELD_BOOL, AT(gf_recipe, cache_keep)},
+    {0}};
 
 const gf_field gf_recipe_keys[] = {
     {.key = "model", .kind = GF_FIELD_SECTION, .fields = model_fields},
@@ -496,6 +504,7 @@ const gf_recipe gf_recipe_defaults = {.max_length = GF_DEFAULT_MAX_LENGTH,
                                       .keep = 2,
                                       .log_every = 10,
                                       .cache_mb = 1024,
+                                      .cache_disk_mb = 16384,
                                       .seed = 42};
 _Static_assert(offsetof(gf_recipe, beta2) == offsetof(gf_recipe, beta1) + sizeof(double),
                "betas are read as a pair");

@@ -69,6 +69,7 @@ typedef struct test {
     gf_run run;
     gf_engine engine;
     gf_phase phase;
+    gf_boundary boundary;
     gf_stepper stepper;
     gf_progress at;
     gf_epoch epoch;
@@ -167,7 +168,8 @@ static bool prepare(test *t, gf_err *e) {
            gf_stepper_start(&t->stepper, &t->run, e) &&
            gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e) &&
            (t->out->steps <= t->phase.updates_per_epoch ||
-            gf_phase_make_features(&t->phase, &t->run, &t->engine, &tell, e));
+            gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->boundary,
+                                   (t->out->steps - 1) / t->phase.updates_per_epoch + 1, &tell, e));
 }
 
 static bool open_run(test *t, gf_err *e) {
@@ -176,7 +178,7 @@ static bool open_run(test *t, gf_err *e) {
         return false;
     gf_dataset_free(&t->run.dev); /* nothing is evaluated */
     gf_dataset_free(&t->run.test);
-    return true;
+    return gf_boundary_start(&t->boundary, &t->recipe, NULL, NULL, &t->o->log, e);
 }
 
 /* libm's pow makes one number an update. */
@@ -253,6 +255,7 @@ static bool run_epoch(test *t, gf_err *e) {
 static void free_test(test *t) {
     gf_epoch_free(&t->epoch);
     gf_phase_end(&t->phase);
+    gf_boundary_end(&t->boundary, true);
     if (t->run.recipe) {
         gf_stepper_free(&t->stepper, &t->run);
         gf_run_close(&t->run);

@@ -112,7 +112,7 @@ bool gf_phase_open(gf_phase *p, gf_run *r, int64_t stage, gf_err *e) {
     p->stage = stage;
     if (!assign(p, r, lowest_at(p, r, stage), e)) return false;
     p->encoder_frozen = gf_model_encoder_frozen(&r->model);
-    if (!p->encoder_frozen) free_features(p);
+    free_features(p);
     return reserve(p, r, e);
 }
 
@@ -134,14 +134,56 @@ bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, const gf_progress *at
     return gf_phase_is_over(p, at) || gf_phase_open(p, r, stage_left(p, at), e);
 }
 
-bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e) {
-    int64_t each = r->model.embedding_size * (int64_t)sizeof(gf_real);
-    if (!p->encoder_frozen || p->recipe->objective == GF_OBJECTIVE_MLM ||
-        (r->train.rows + r->dev.rows) * each > r->recipe->cache_mb << 20)
-        return true;
-    if (p->trains && !gf_features_make(&p->train, n, &r->model, &r->train, GF_EVAL_ROWS, tell, e))
+int64_t gf_phase_visits(const gf_phase *p, const gf_progress *at) {
+    const gf_recipe_phase *c = p->recipe;
+    int64_t left = c->epochs - at->epoch, stage = left;
+    if (c->unfreeze_layers && c->unfreeze_epochs)
+        stage = (p->stage + 1) * c->unfreeze_epochs - at->epoch;
+    else if (c->unfreeze_layers && p->updates_per_epoch)
+        stage = ((p->stage + 1) * c->unfreeze_steps - at->phase_update) / p->updates_per_epoch;
+    return stage < left ? stage : left;
+}
+
+/* Texts of masked language modelling are others in every epoch. Hidden states for a single epoch
+ * cost the passes that they save, and room; embeddings cost next to none. */
+int64_t gf_phase_point(const gf_phase *p, const gf_run *r, int64_t visits) {
+    int64_t point = gf_boundary_point_of(&r->model);
+    if (p->recipe->objective == GF_OBJECTIVE_MLM) return GF_POINT_NONE;
+    return visits < 2 && point != GF_POINT_EMBEDDING ? GF_POINT_NONE : point;
+}
+
+int64_t gf_phase_stages(const gf_phase *p, const gf_run *r) {
+    const gf_recipe_phase *c = p->recipe;
+    int64_t all = 1, until;
+    if (c->unfreeze_layers == 0) return 1;
+    while (lowest_at(p, r, all - 1) >= 0) all++;
+    until = c->unfreeze_epochs ? (c->epochs + c->unfreeze_epochs - 1) / c->unfreeze_epochs
+                               : (p->updates + c->unfreeze_steps - 1) / c->unfreeze_steps;
+    return until < all ? until : all;
+}
+
+bool gf_phase_assign_stage(gf_phase *p, gf_run *r, int64_t stage, gf_progress *begin, gf_err *e) {
+    const gf_recipe_phase *c = p->recipe;
+    p->stage = stage;
+    *begin = (gf_progress){.epoch = stage * c->unfreeze_epochs,
+                           .phase_update = stage * c->unfreeze_steps};
+    if (c->unfreeze_steps && p->updates_per_epoch)
+        begin->epoch = begin->phase_update / p->updates_per_epoch;
+    if (!assign(p, r, lowest_at(p, r, stage), e)) return false;
+    p->encoder_frozen = gf_model_encoder_frozen(&r->model);
+    return true;
+}
+
+bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_boundary *b, int64_t visits,
+                            const gf_tell *tell, gf_err *e) {
+    free_features(p);
+    if (!gf_boundary_prepare(b, r, n, gf_phase_point(p, r, visits), p->trains, tell, e))
         return false;
-    return !r->dev.rows || gf_features_make(&p->dev, n, &r->model, &r->dev, GF_EVAL_ROWS, tell, e);
+    p->train = b->train;
+    p->dev = b->dev;
+    p->train.owned = p->dev.owned = NULL; /* both stay with b */
+    p->train.map = p->dev.map = (gf_map){0};
+    return true;
 }
 
 void gf_phase_end(gf_phase *p) {

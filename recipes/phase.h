@@ -12,6 +12,7 @@
 
 #include "optim/blocks.h"
 #include "optim/groups.h"
+#include "recipes/boundary.h"
 #include "recipes/evaluate.h"
 #include "recipes/progress.h"
 #include "recipes/run.h"
@@ -25,11 +26,11 @@ typedef struct gf_phase {
     gf_blocks blocks;
     int64_t *epoch_updates; /* [epochs] NULL: updates_per_epoch each */
     int64_t updates_per_epoch, updates, warmup;
-    int64_t stage;       /* of gradual unfreezing, from 0 */
-    bool trains;         /* some parameter does, in this stage or a later one */
-    bool encoder_frozen; /* in this stage: texts are encoded once, into features, if they fit */
-    bool moves_encoder;  /* in some stage the encoder trains */
-    gf_features train, dev;
+    int64_t stage;          /* of gradual unfreezing, from 0 */
+    bool trains;            /* some parameter does, in this stage or a later one */
+    bool encoder_frozen;    /* in this stage */
+    bool moves_encoder;     /* in some stage the encoder trains */
+    gf_features train, dev; /* what this stage begins with, see recipes/boundary.h */
 } gf_phase;
 
 /* Decides what trains in the last stage and counts updates, without reserving memory: for plans.
@@ -42,11 +43,21 @@ bool gf_phase_begin(gf_phase *p, gf_run *r, int64_t index, const gf_progress *at
 bool gf_phase_is_over(const gf_phase *p, const gf_progress *at);
 /* The stage of gradual unfreezing that the next update belongs to; 0 without it. */
 int64_t gf_phase_stage_at(const gf_phase *p, const gf_progress *at);
-/* Goes on to another stage; features go when the encoder begins to train. */
+/* Goes on to another stage, without features. */
 bool gf_phase_open(gf_phase *p, gf_run *r, int64_t stage, gf_err *e);
-/* Encodes train and dev once, where the encoder stands still and the result fits cache.memory_mb.
- */
-bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, const gf_tell *tell, gf_err *e);
+/* Takes what the part of the network that stands still makes of train and dev from b, which has to
+ * outlive the phase. `visits` are the epochs in which the stage will use it; a single one needs the
+ * same passes without. */
+bool gf_phase_make_features(gf_phase *p, gf_run *r, gf_engine *n, gf_boundary *b, int64_t visits,
+                            const gf_tell *tell, gf_err *e);
+/* Whole epochs that the stage lasts from *at on. */
+int64_t gf_phase_visits(const gf_phase *p, const gf_progress *at);
+/* The point that this stage is to begin with, see recipes/boundary.h. */
+int64_t gf_phase_point(const gf_phase *p, const gf_run *r, int64_t visits);
+/* For plans, between gf_phase_assign() and the end: how many stages the phase has; assigns what
+ * trains in one of them, and says where it begins. */
+int64_t gf_phase_stages(const gf_phase *p, const gf_run *r);
+bool gf_phase_assign_stage(gf_phase *p, gf_run *r, int64_t stage, gf_progress *begin, gf_err *e);
 void gf_phase_end(gf_phase *p);
 
 /* Updates of an epoch of the phase. */

@@ -198,10 +198,47 @@ static bool add_ways(const gf_phase *p, const gf_recipe *c, gf_text *out, gf_err
     return ok;
 }
 
+/* What a stage begins with, and where it is kept; adds its bytes in memory to *most if they are
+ * more. */
+static bool add_point(const planning *s, const gf_phase *p, const gf_boundary *b, int64_t visits,
+                      gf_text *out, int64_t *most, gf_err *e) {
+    static const char *const places[] = {
+        "would fit neither cache.memory_mb nor cache.disk_mb, so each pass begins with the tokens",
+        "kept in memory", "kept in a file"};
+    const gf_run *r = s->run;
+    int64_t point = gf_phase_point(p, r, visits), bytes = gf_boundary_bytes(r, point, p->trains);
+    gf_boundary_place place = gf_boundary_choose(b, bytes);
+    char what[96] = "embeddings of all texts";
+    if (point == GF_POINT_NONE) return true;
+    if (point > 0)
+        snprintf(what, sizeof what, "what the lowest %lld of %lld layers make of all texts",
+                 (long long)point, (long long)r->model.config.num_hidden_layers);
+    if (place == GF_BOUNDARY_MEMORY && bytes > *most) *most = bytes;
+    if (p->recipe->unfreeze_layers &&
+        !gf_text_add(out, e, "  stage %lld:", (long long)p->stage + 1))
+        return false;
+    return gf_text_add(out, e, "  %s, %.1f MiB, %s\n", what, mebibytes(bytes), places[place]);
+}
+
+/* For all stages; the phase is then assigned as before. */
+static bool add_points(const planning *s, gf_phase *p, gf_text *out, int64_t *most, gf_err *e) {
+    gf_boundary b = {0};
+    gf_run *r = s->run;
+    int64_t stages = gf_phase_stages(p, r);
+    bool ok = gf_boundary_start(&b, r->recipe, r->recipe->output, NULL, NULL, e);
+    for (int64_t i = 0; ok && i < stages; i++) {
+        gf_progress begin;
+        ok = gf_phase_assign_stage(p, r, i, &begin, e) &&
+             add_point(s, p, &b, gf_phase_visits(p, &begin), out, most, e);
+    }
+    gf_boundary_end(&b, false);
+    return ok && gf_phase_assign(p, r, p->index, e);
+}
+
 static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
     gf_phase *p = &s->phases[index];
     const gf_recipe *c = s->run->recipe;
-    int64_t arena = 0, state, weights = all_elements(&s->run->model.params, false) * 4;
+    int64_t arena = 0, kept = 0, state, weights = all_elements(&s->run->model.params, false) * 4;
     char a[32], b[32];
     bool ok = gf_phase_assign(p, s->run, index, e);
     if (!ok) return false;
@@ -221,12 +258,13 @@ static bool add_phase(planning *s, int64_t index, gf_text *out, gf_err *e) {
     ok = ok &&
          gf_text_add(out, e, "  trains %s of %s parameters%s\n",
                      grouped(all_elements(&s->run->model.params, true), a), grouped(weights / 4, b),
-                     p->encoder_frozen ? "; the encoder stands still, texts are encoded once" : "");
-    return ok && gf_text_add(out, e,
-                             "  memory %.0f MiB: weights %.0f, gradients, moments and copies %.0f, "
-                             "activations %.0f\n",
-                             mebibytes(weights + state + arena), mebibytes(weights),
-                             mebibytes(state), mebibytes(arena));
+                     p->encoder_frozen ? "; the encoder stands still" : "");
+    return ok && add_points(s, p, out, &kept, e) &&
+           gf_text_add(out, e,
+                       "  memory %.0f MiB: weights %.0f, gradients, moments and copies %.0f, "
+                       "activations %.0f, kept texts %.0f\n",
+                       mebibytes(weights + state + arena + kept), mebibytes(weights),
+                       mebibytes(state), mebibytes(arena), mebibytes(kept));
 }
 
 static bool has_anchors(const gf_recipe *c) {
@@ -296,11 +334,9 @@ static double layer_flops(const gf_bert_config *c) {
     return 2 * (4 * h * h + 2 * h * wide);
 }
 
-/* Flops of an epoch over `tokens`: all layers forward, those from the lowest trainable one
- * backward. */
-static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
-    const gf_model *m = &r->model;
-    double layers = (double)m->config.num_hidden_layers, below = layers;
+/* The lowest layer of which something trains: all layers if none is, 0 with the embeddings. */
+static double lowest_trained(const gf_model *m) {
+    double below = (double)m->config.num_hidden_layers;
     for (int64_t i = m->params.count - 1; i >= 0; i--) {
         const gf_param *param = m->params.items[i];
         long long layer = -1;
@@ -310,8 +346,22 @@ static double epoch_flops(const gf_run *r, const gf_phase *p, double tokens) {
         sscanf(param->name, "encoder.layer.%lld.", &layer);
         below = fmin(below, layer < 0 ? 0 : (double)layer);
     }
+    return below;
+}
+
+/* Flops of a phase's epochs over `tokens` each: forward all layers, or those above what is kept,
+ * backward those from the lowest trainable one. */
+static double phase_flops(const gf_run *r, const gf_phase *p, const gf_boundary *b, double tokens) {
+    const gf_model *m = &r->model;
+    double layers = (double)m->config.num_hidden_layers, below = lowest_trained(m),
+           forward = layers;
+    int64_t point = gf_phase_point(p, r, p->recipe->epochs);
     if (p->encoder_frozen) return 0;
-    return tokens * layer_flops(&m->config) * (layers + 2 * (layers - below));
+    if (point > 0 &&
+        gf_boundary_choose(b, gf_boundary_bytes(r, point, p->trains)) != GF_BOUNDARY_NOWHERE)
+        forward -= (double)point;
+    return (double)p->recipe->epochs * tokens * layer_flops(&m->config) *
+           (forward + 2 * (layers - below));
 }
 
 /* Flops a second over products of the model's own width. */
@@ -336,12 +386,15 @@ bool gf_run_estimate(gf_run *r, gf_engine *n, double *seconds, gf_err *e) {
     double speed = measure_speed(r, n, e), flops = 0, train = (double)r->train.ids.count;
     double all = train + (double)r->dev.ids.count;
     gf_phase p = {0};
-    for (int64_t i = 0; i < r->recipe->n_phases; i++) {
-        if (!gf_phase_assign(&p, r, i, e)) break;
-        flops += (double)p.recipe->epochs * epoch_flops(r, &p, (double)p.data->ids.count);
+    gf_boundary b = {0};
+    bool ok = gf_boundary_start(&b, r->recipe, r->recipe->output, NULL, NULL, e);
+    for (int64_t i = 0; ok && i < r->recipe->n_phases; i++) {
+        if (!(ok = gf_phase_assign(&p, r, i, e))) break;
+        flops += phase_flops(r, &p, &b, (double)p.data->ids.count);
         flops += all * layer_flops(&r->model.config) * (double)r->model.config.num_hidden_layers;
     }
     gf_phase_end(&p);
+    gf_boundary_end(&b, false);
     *seconds = speed > 0 ? flops / (share * speed) : 0;
-    return speed > 0 && (!e || e->code == GF_OK);
+    return ok && speed > 0;
 }

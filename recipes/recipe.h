@@ -111,13 +111,16 @@ typedef struct gf_recipe {
     int64_t conflict_every; /* updates between measurements; 0: no report */
     gf_recipe_phase *phases;
     int64_t n_phases;
-    char *select_metric; /* as written, or the default spelled out */
-    gf_select select;    /* the same, parsed */
-    int64_t patience;    /* evaluations without improvement before a phase ends; -1: no limit */
-    int64_t save_every;  /* updates; 0: at the ends of epochs only */
-    int64_t keep;        /* newest checkpoints kept */
-    int64_t log_every;   /* updates between lines of log.jsonl */
-    int64_t cache_mb;    /* memory for embeddings of a frozen encoder; 0: off */
+    char *select_metric;   /* as written, or the default spelled out */
+    gf_select select;      /* the same, parsed */
+    int64_t patience;      /* evaluations without improvement before a phase ends; -1: no limit */
+    int64_t save_every;    /* updates; 0: at the ends of epochs only */
+    int64_t keep;          /* newest checkpoints kept */
+    int64_t log_every;     /* updates between lines of log.jsonl */
+    int64_t cache_mb;      /* memory for what a frozen part of the network makes of the texts */
+    int64_t cache_disk_mb; /* and room in files, where that does not hold it; 0: none */
+    char *cache_folder;    /* of these files, shared with other runs; NULL: the run's own */
+    bool cache_keep;       /* the files stay at the end */
     uint64_t seed;
     char *output; /* the run folder */
 } gf_recipe;

@@ -94,6 +94,7 @@ void gf_stepper_free(gf_stepper *s, const gf_run *r) {
     if (s->masker) gf_masker_free(s->masker);
     gf_free(s->masker);
     gf_free(s->gathered);
+    gf_free(s->hidden);
     gf_free(s->labels);
     gf_free(s->losses);
     gf_free(s->divisors);
@@ -142,8 +143,25 @@ static bool fill_batch(const update *u, const int64_t *rows, int64_t count, gf_e
     return ok;
 }
 
-/* The embeddings of a batch: gathered where the encoder stands still, else a pass of the encoder.
- */
+/* The hidden states of s->batch from which the encoder's pass goes on. */
+static bool gather_hidden(const update *u, gf_mode *mode, gf_err *e) {
+    gf_stepper *s = u->s;
+    const gf_features *f = &u->phase->train;
+    if (s->batch.tokens > s->tokens) {
+        gf_free(s->hidden);
+        s->tokens = 0;
+        if (!(s->hidden = gf_alloc_array(s->batch.tokens * f->width, sizeof *s->hidden, e)))
+            return false;
+        s->tokens = s->batch.tokens;
+    }
+    gf_known_gather(&(gf_known){f->x, f->layers}, u->phase->data, &s->batch, f->width, s->hidden);
+    mode->hidden = s->hidden;
+    mode->layers = f->layers;
+    return true;
+}
+
+/* The embeddings of a batch: gathered where the encoder stands still, else a pass of the encoder,
+ * or of its upper layers. */
 static gf_node *embed(const update *u, const int64_t *rows, int64_t count, int64_t batch,
                       gf_err *e) {
     gf_stepper *s = u->s;
@@ -151,7 +169,7 @@ static gf_node *embed(const update *u, const int64_t *rows, int64_t count, int64
     const gf_features *f = &u->phase->train;
     gf_mode mode = mode_of(r, batch);
     int64_t width = r->model.embedding_size;
-    if (f->x) {
+    if (f->x && f->layers == 0) {
         for (int64_t i = 0; i < count; i++)
             memcpy(s->gathered + i * width, f->x + rows[i] * width,
                    (size_t)width * sizeof *s->gathered);
@@ -159,6 +177,7 @@ static gf_node *embed(const update *u, const int64_t *rows, int64_t count, int64
     }
     if (!fill_batch(u, rows, count, e)) return NULL;
     gf_sparse_wake(r->model.words, s->batch.ids, s->batch.start[count], u->engine->vec);
+    if (f->x && !gather_hidden(u, &mode, e)) return NULL;
     return gf_model_embed(u->engine->graph, &r->model, &s->batch, &mode);
 }
 
@@ -389,7 +408,7 @@ static bool count_labels(const update *u, gf_err *e) {
                 u->s->divisors[t] += gf_loss_share(&r->model.heads[t], &r->loss_rules[t],
                                                    r->train.label[t][rows[i]]);
     }
-    if (u->phase->train.x) u->out->tokens = 0;
+    if (u->phase->train.x && u->phase->train.layers == 0) u->out->tokens = 0;
     return true;
 }
 

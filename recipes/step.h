@@ -30,6 +30,8 @@ typedef struct gf_stepper {
     gf_masker *masker; /* NULL in a run without mlm phases */
     int64_t rows;      /* room in the arrays below */
     gf_real *gathered; /* [rows, E] features of a batch */
+    gf_real *hidden;   /* [tokens, H] the same where they are hidden states */
+    int64_t tokens;
     int32_t *labels;   /* [n_tasks][rows] */
     gf_real **targets; /* [n_tasks][rows, target width] */
     gf_node **losses;  /* [n_losses] */

@@ -28,6 +28,7 @@ typedef struct trainer {
     gf_metrics dev, before; /* the last two evaluations */
     gf_history history;
     gf_forgetting forgetting;
+    gf_boundary boundary;
     gf_epoch epoch; /* rows of the present epoch */
     gf_saver saver;
     gf_progress durable; /* what the checkpoints on the disk say of the best model */
@@ -246,13 +247,22 @@ static bool evaluate(trainer *t, gf_err *e) {
     return gf_journal_write_eval(&t->folder, &v, e);
 }
 
+static bool make_features(trainer *t, gf_err *e) {
+    bool ok;
+    gf_profile_begin(t->o->profile);
+    ok = gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->boundary,
+                                gf_phase_visits(&t->phase, &t->at), &t->tell, e);
+    gf_profile_end(t->o->profile, "encoding features");
+    return ok;
+}
+
 /* Opens the layers whose turn it is. */
 static bool open_stage(trainer *t, gf_err *e) {
     int64_t stage = gf_phase_stage_at(&t->phase, &t->at);
     if (stage == t->phase.stage) return true;
     gf_stepper_flush(&t->run, &t->engine);
     return gf_phase_open(&t->phase, &t->run, stage, e) &&
-           gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e);
+           gf_stepper_begin(&t->stepper, &t->run, &t->engine, &t->phase, e) && make_features(t, e);
 }
 
 /* One update with all that belongs to it. */
@@ -335,10 +345,7 @@ static bool begin_phase(trainer *t, gf_err *e) {
         gf_journal_resume(&t->journal);
     else
         gf_journal_restart(&t->journal);
-    gf_profile_begin(t->o->profile);
-    ok = is_phase_over(t) || gf_phase_make_features(&t->phase, &t->run, &t->engine, &t->tell, e);
-    gf_profile_end(t->o->profile, "encoding features");
-    return ok;
+    return is_phase_over(t) || make_features(t, e);
 }
 
 static bool run_phase(trainer *t, gf_err *e) {
@@ -361,6 +368,7 @@ static void next_phase(gf_progress *at) {
 /* The best model alone, without gradients and moments, in place of the one that trained. */
 static bool take_best(trainer *t, gf_err *e) {
     gf_phase_end(&t->phase);
+    gf_boundary_end(&t->boundary, true);
     gf_graph_reset(t->engine.graph);
     gf_model_free(&t->run.model);
     if (!gf_store_read(&t->run.model, t->folder.best, NULL, NULL, e)) return false;
@@ -522,10 +530,12 @@ static bool open_run(trainer *t, gf_err *e) {
     gf_profile_end(t->o->profile, "opening");
     if (!ok) return false;
     t->forgetting.folder = t->folder.path;
-    return true;
+    return gf_boundary_start(&t->boundary, t->recipe, t->folder.path, t->o->cache_folder,
+                             &t->o->log, e);
 }
 
-static void close_run(trainer *t) {
+/* What was kept of the texts stays for the resumed run after an interruption only. */
+static void close_run(trainer *t, gf_code code) {
     gf_saver_settle(&t->saver, NULL); /* after a failure; otherwise there is none left */
     cJSON_Delete(t->inputs);
     gf_metrics_free(&t->dev);
@@ -534,6 +544,7 @@ static void close_run(trainer *t) {
     if (t->run.recipe) gf_stepper_free(&t->stepper, &t->run);
     gf_history_free(&t->history);
     gf_forgetting_free(&t->forgetting);
+    gf_boundary_end(&t->boundary, code != GF_E_SIGINT && code != GF_E_SIGTERM);
     gf_journal_free(&t->journal);
     gf_run_folder_close(&t->folder);
     gf_epoch_free(&t->epoch);
@@ -569,6 +580,6 @@ bool gf_train(const gf_recipe *recipe, const gf_trainer_options *o, gf_err *e) {
     }
     ok = ok && finish(&t, e);
     if (opened) write_profile(&t);
-    close_run(&t);
+    close_run(&t, e ? e->code : GF_OK);
     return ok;
 }

@@ -59,11 +59,12 @@ typedef struct gf_watch {
 } gf_watch;
 
 typedef struct gf_trainer_options {
-    int threads;     /* 0: all processors */
-    bool force;      /* replace a run that is there */
-    bool resume;     /* go on from the newest checkpoint of the output folder */
-    int64_t at_step; /* with resume: from the checkpoint of this step; -1: the newest */
-    bool dense;      /* for tests: no gradient is taken by rows, which is slower, and the same */
+    int threads;              /* 0: all processors */
+    bool force;               /* replace a run that is there */
+    bool resume;              /* go on from the newest checkpoint of the output folder */
+    int64_t at_step;          /* with resume: from the checkpoint of this step; -1: the newest */
+    const char *cache_folder; /* shared with other runs, see recipes/boundary.h; NULL: none */
+    bool dense; /* for tests: no gradient is taken by rows, which is slower, and the same */
     gf_watch watch;
     gf_log log;
     gf_profile *profile; /* of the run, written to its profile.txt and profile.json; NULL: off */
