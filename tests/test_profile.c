@@ -132,8 +132,6 @@ static void room_is_bounded(void **state) {
     assert_true(gf_profile_table(p, &t, &e));
     assert_line(&t, "what has no line of its own", "1 0.0 0.0%");
     assert_line(&t, "  other", "109 109.0 36.3%"); /* 300 less the 191 that have a line */
-    for (int i = 0; i < 40; i++) gf_profile_begin(p);
-    for (int i = 0; i < 40; i++) gf_profile_end(p, "deep");
     for (int i = 0; i < 70000; i++) spend(p, 0, &(gf_span){.name = "saving"});
     j = read_trace(p);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(j, "traceEvents")), 60000);
@@ -141,6 +139,23 @@ static void room_is_bounded(void **state) {
         cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetObjectItem(j, "otherData"), "ops")),
         "cut off"));
     cJSON_Delete(j);
+    gf_text_free(&t);
+    gf_profile_free(p);
+}
+
+/* Spans too deep to be kept are those that nobody measures; the ones around them are whole. */
+static void depth_is_bounded(void **state) {
+    gf_profile *p = begin_profile();
+    gf_text t = {0};
+    gf_err e = {0};
+    (void)state;
+    for (int i = 0; i < 40; i++) gf_profile_begin(p);
+    now += 5 * 1000000;
+    for (int i = 0; i < 40; i++) gf_profile_end(p, "deep");
+    spend(p, 15, &(gf_span){.name = "flat"});
+    assert_true(gf_profile_table(p, &t, &e));
+    assert_line(&t, "deep", "32 5.0 25.0%");
+    assert_line(&t, "flat", "1 15.0 75.0%");
     gf_text_free(&t);
     gf_profile_free(p);
 }
@@ -247,10 +262,10 @@ static void tapes_tell(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(times_add_up),       cmocka_unit_test(traces_hold_the_first_updates),
-        cmocka_unit_test(room_is_bounded),    cmocka_unit_test(off_does_nothing),
-        cmocka_unit_test(memory_may_run_out), cmocka_unit_test(products_are_counted),
-        cmocka_unit_test(tapes_tell),
+        cmocka_unit_test(times_add_up),         cmocka_unit_test(traces_hold_the_first_updates),
+        cmocka_unit_test(room_is_bounded),      cmocka_unit_test(off_does_nothing),
+        cmocka_unit_test(depth_is_bounded),     cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(products_are_counted), cmocka_unit_test(tapes_tell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
