@@ -77,7 +77,10 @@ static gf_node *run_layer(gf_graph *g, gf_model *m, int64_t i, const gf_batch *b
 
 gf_node *gf_model_hidden(gf_graph *g, gf_model *m, const gf_batch *b, const gf_mode *mode) {
     gf_node *x = embed_tokens(g, m, b, mode);
-    for (int64_t i = 0; i < m->config.num_hidden_layers; i++) x = run_layer(g, m, i, b, mode, x);
+    for (int64_t i = 0; i < m->config.num_hidden_layers; i++) {
+        gf_graph_segment(g);
+        x = run_layer(g, m, i, b, mode, x);
+    }
     return x;
 }
 
