@@ -53,7 +53,7 @@ gf_pool *gf_node_pool(const gf_node *n) { return n->graph->pool; }
 int gf_graph_size(const gf_graph *g) { return (int)g->n; }
 const gf_node *gf_graph_node(const gf_graph *g, int i) { return g->nodes[i]; }
 size_t gf_graph_bytes(const gf_graph *g) { return g->plan.elements * sizeof(gf_real); }
-size_t gf_graph_live_bytes(const gf_graph *g) { return g->plan.live * sizeof(gf_real); }
+size_t gf_graph_live_bytes(const gf_graph *g) { return gf_plan_live(&g->plan) * sizeof(gf_real); }
 
 static gf_node *next_node(gf_graph *g) {
     gf_node *n;

@@ -37,8 +37,8 @@ static bool add_step(gf_plan *p, gf_node *node, gf_step_what what, gf_err *e) {
 /* x is about to be read in the backward run. Of a segment that runs again it is there: the reader is
  * in the segment, or in a later one, for which it was kept. */
 static bool recall(gf_plan *p, gf_node *node, gf_err *e) {
-    bool can = node->rebuild && node->g && node->n_aux > 0 && !node->output &&
-               node->segment >= p->exempt;
+    bool can =
+        node->rebuild && node->g && node->n_aux > 0 && !node->output && node->segment >= p->exempt;
     if (!can || p->of[node->index].life == 1) return true;
     return add_step(p, node, GF_STEP_REBUILD, e);
 }
@@ -72,7 +72,9 @@ static bool add_segment(gf_plan *p, gf_node **nodes, int last, gf_err *e) {
 static bool add_steps(gf_plan *p, gf_node **nodes, int n, unsigned how, gf_err *e) {
     bool ok = true;
     int segment; /* the lowest one whose values are there */
-    segment = p->exempt = how & GF_PLAN_CHECKPOINT && n > 0 ? nodes[n - 1]->segment : 0;
+    p->exempt = how & GF_PLAN_CHECKPOINT && n > 0 ? nodes[n - 1]->segment : 0;
+    if (how == (GF_PLAN_CHECKPOINT | GF_PLAN_RETAIN)) p->exempt++; /* it would stay to the end */
+    segment = p->exempt;
     p->n_steps = 0;
     for (int i = 0; ok && i < n; i++)
         if (nodes[i]->op) ok = add_step(p, nodes[i], GF_STEP_FORWARD, e);
@@ -101,7 +103,7 @@ static bool bear(gf_plan *p, int64_t *where, gf_node *node, gf_place_what what, 
     if (!gf_grow(&p->places, p->n, &p->capacity, sizeof *p->places, e)) return false;
     *where = p->n;
     p->places[p->n++] =
-        (gf_place){node, what, t, t, ((size_t)size + LINE - 1) / LINE * LINE, 0};
+        (gf_place){node, what, t, t, ((size_t)size + LINE - 1) / LINE * LINE, 0, false};
     return true;
 }
 
@@ -173,56 +175,64 @@ static bool add_lives(gf_plan *p, gf_node **nodes, int n, unsigned how, gf_err *
 
 /* ---- places ---- */
 
-/* The start of the smallest gap between the active places that holds `size`; *at is where in the
- * list the new place belongs. */
-static size_t find_gap(const gf_plan *p, int64_t active, size_t size, int64_t *at) {
-    size_t end = 0, best = SIZE_MAX, offset = 0;
-    *at = -1;
-    for (int64_t k = 0; k < active; k++) {
-        const gf_place *q = &p->places[p->active[k]];
-        if (q->offset >= end + size && q->offset - end < best) {
+static bool overlap(const gf_place *a, const gf_place *b) {
+    return a->birth <= b->death && b->birth <= a->death;
+}
+
+/* Gives the place the smallest gap that holds it between those settled places that live with it;
+ * p->settled [count] is in order of offset. */
+static void settle(gf_plan *p, int64_t index, int64_t count) {
+    gf_place *place = &p->places[index];
+    size_t end = 0, best = SIZE_MAX;
+    int64_t at = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const gf_place *q = &p->places[p->settled[k]];
+        if (!overlap(place, q)) continue;
+        if (q->offset >= end + place->size && q->offset - end < best) {
             best = q->offset - end;
-            offset = end;
-            *at = k;
+            place->offset = end;
         }
         if (q->offset + q->size > end) end = q->offset + q->size;
     }
-    if (*at >= 0) return offset;
-    *at = active;
-    return end;
+    if (best == SIZE_MAX) place->offset = end;
+    while (at < count && p->places[p->settled[at]].offset <= place->offset) at++;
+    memmove(p->settled + at + 1, p->settled + at, (size_t)(count - at) * sizeof *p->settled);
+    p->settled[at] = index;
+    place->settled = true;
+    if (place->offset + place->size > p->elements) p->elements = place->offset + place->size;
 }
 
-/* Gives the place its offset; places that died before its birth leave the list. */
-static int64_t settle(gf_plan *p, int64_t index, int64_t active) {
-    gf_place *place = &p->places[index];
-    int64_t kept = 0, at;
-    size_t live = place->size;
-    for (int64_t k = 0; k < active; k++) {
-        const gf_place *q = &p->places[p->active[k]];
-        if (q->death < place->birth) continue;
-        live += q->size;
-        p->active[kept++] = p->active[k];
-    }
-    place->offset = find_gap(p, kept, place->size, &at);
-    memmove(p->active + at + 1, p->active + at, (size_t)(kept - at) * sizeof *p->active);
-    p->active[at] = index;
-    if (place->offset + place->size > p->elements) p->elements = place->offset + place->size;
-    if (live > p->live) p->live = live;
-    return kept + 1;
+static int64_t find_largest(const gf_plan *p) {
+    int64_t largest = -1;
+    for (int64_t i = 0; i < p->n; i++)
+        if (!p->places[i].settled && (largest < 0 || p->places[i].size > p->places[largest].size))
+            largest = i;
+    return largest;
 }
 
 static bool settle_all(gf_plan *p, gf_err *e) {
-    int64_t active = 0;
-    while (p->active_capacity < p->n + 1)
-        if (!gf_grow(&p->active, p->active_capacity, &p->active_capacity, sizeof *p->active, e))
+    while (p->settled_capacity < p->n + 1)
+        if (!gf_grow(&p->settled, p->settled_capacity, &p->settled_capacity, sizeof *p->settled, e))
             return false;
-    p->elements = p->live = 0;
-    for (int64_t i = 0; i < p->n; i++) {
-        active = settle(p, i, active);
+    p->elements = 0;
+    for (int64_t k = 0; k < p->n; k++) settle(p, find_largest(p), k);
+    for (int64_t i = 0; i < p->n; i++)
         if (p->places[i].what == GF_PLACE_SCRATCH)
             p->steps[p->places[i].birth].scratch = p->places[i].offset;
-    }
     return true;
+}
+
+size_t gf_plan_live(const gf_plan *p) {
+    size_t most = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        size_t live = 0;
+        for (int64_t k = 0; k < p->n; k++)
+            if (p->places[k].birth <= p->places[i].birth &&
+                p->places[k].death >= p->places[i].birth)
+                live += p->places[k].size;
+        if (live > most) most = live;
+    }
+    return most;
 }
 
 bool gf_plan_make(gf_plan *p, gf_node **nodes, int n, gf_node *const *losses, int n_losses,
@@ -237,6 +247,6 @@ void gf_plan_free(gf_plan *p) {
     gf_free(p->steps);
     gf_free(p->places);
     gf_free(p->of);
-    gf_free(p->active);
+    gf_free(p->settled);
     *p = (gf_plan){0};
 }

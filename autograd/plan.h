@@ -6,16 +6,17 @@
  *     plan.steps[backward .. n_steps)      the backward run
  *
  * Time runs over the steps. A buffer lives from its first writer to its last reader; buffers that
- * never live together may share memory. Places are given in order of birth, each in the smallest gap
- * that fits (best fit). A pure function of the tape.
+ * never live together may share memory. The largest ones get their places first, each in the smallest
+ * gap that fits (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference",
+ * "greedy by size"). A pure function of the tape.
  *
  * A value that only the backward run still wants need not live in between: where its op can rebuild
  * it from what it saves, it dies behind its last forward reader and has a second life from just
  * before its first backward reader. With GF_PLAN_CHECKPOINT this holds for all of a segment
  * (gf_graph_segment() in graph.h): what its nodes save dies too, and the segment runs forward again
  * before its own backward run, from the values that entered it, which stay (Chen et al. 2016,
- * "Training deep nets with sublinear memory cost", section 4). The last segment is exempt: its
- * backward run comes at once.
+ * "Training deep nets with sublinear memory cost", section 4). The last segment is exempt where
+ * there is one backward run: it comes at once.
  *
  * Where the backward run is to be repeated, what forward left for it lives to the end; gradients,
  * scratch and second lives are made anew by each repeat and share memory as ever. A repeat from
@@ -41,6 +42,7 @@ typedef struct gf_place {
     gf_place_what what;
     int birth, death;    /* steps, both inclusive */
     size_t size, offset; /* elements */
+    bool settled;        /* while planning: offset is known */
 } gf_place;
 
 /* What a step does with its node. AGAIN is forward once more, into the second lives of x and aux;
@@ -74,10 +76,9 @@ typedef struct gf_plan {
     int64_t n, capacity;
     gf_plan_node *of; /* [nodes of the tape] */
     int64_t of_capacity;
-    int64_t *active; /* [n] places alive at the moment, by offset (work space of gf_plan_make) */
-    int64_t active_capacity;
+    int64_t *settled; /* [n] places that have an offset, by it (work space of gf_plan_make) */
+    int64_t settled_capacity;
     size_t elements; /* of the whole arena */
-    size_t live;     /* the most that lives at one time: no plan can do with less */
     gf_real marker;  /* its address means "will have a gradient" while planning */
 } gf_plan;
 
@@ -85,6 +86,8 @@ typedef struct gf_plan {
  * starts zeroed. */
 bool gf_plan_make(gf_plan *p, gf_node **nodes, int n, gf_node *const *losses, int n_losses,
                   unsigned how, gf_err *e);
+/* The most elements that live at one time: no plan can do with less. */
+size_t gf_plan_live(const gf_plan *p);
 void gf_plan_free(gf_plan *p);
 
 #endif

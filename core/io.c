@@ -260,6 +260,12 @@ void gf_io_unmap(gf_map *map) {
     *map = (gf_map){0};
 }
 
+void gf_io_unload(const void *bytes, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes;
+    uintptr_t first = (at + page - 1) / page * page, last = (at + size) / page * page;
+    if (first < last) madvise((void *)first, last - first, MADV_DONTNEED); /* a hint: may fail */
+}
+
 static bool sync_path(const char *path, int flags, gf_err *e) {
     int fd = gf_io_fault_hits() ? -1 : open(path, flags | O_CLOEXEC);
     bool ok = fd >= 0 && !gf_io_fault_hits() && fsync(fd) == 0;

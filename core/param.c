@@ -1,5 +1,6 @@
 #include "core/param.h"
 
+#include "core/io.h"
 #include "core/mem.h"
 
 #include <string.h>
@@ -63,7 +64,10 @@ bool gf_param_own(gf_param *p, gf_err *e) {
     int64_t count = gf_param_count(p);
     if (p->owned) return true;
     if (!(p->owned = gf_alloc_array(count, sizeof *p->owned, e))) return false;
-    if (p->value) memcpy(p->owned, p->value, (size_t)count * sizeof *p->owned);
+    if (p->value) {
+        memcpy(p->owned, p->value, (size_t)count * sizeof *p->owned);
+        gf_io_unload(p->value, (size_t)count * sizeof *p->owned); /* else both stay in memory */
+    }
     p->value = p->owned;
     return true;
 }

@@ -84,8 +84,10 @@ gf_node *gf_model_hidden_behind(gf_graph *g, gf_model *m, const gf_batch *b, con
     gf_shape shape = gf_shape2(b->tokens, m->config.hidden_size);
     gf_node *x =
         mode->hidden ? gf_graph_input(g, shape, mode->hidden) : embed_tokens(g, m, b, mode);
-    for (int64_t i = mode->hidden ? mode->layers : 0; i < layers; i++)
+    for (int64_t i = mode->hidden ? mode->layers : 0; i < layers; i++) {
+        gf_graph_segment(g);
         x = run_layer(g, m, i, b, mode, x);
+    }
     return x;
 }
 

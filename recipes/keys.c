@@ -369,6 +369,7 @@ static const gf_field batch_fields[] = {
      IN(1, 1e6),
      .range = "at least 1"},
     {.key = "bucket", .kind = GF_FIELD_BOOL, AT(gf_recipe, bucket)},
+    {.key = "gradient_checkpointing", .kind = GF_FIELD_BOOL, AT(gf_recipe, checkpointing)},
     {0}};
 
 static const gf_field optimizer_fields[] = {

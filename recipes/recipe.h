@@ -95,6 +95,7 @@ typedef struct gf_recipe {
     int64_t batch_tokens; /* 0: no budget */
     int64_t accumulate;
     bool bucket;
+    bool checkpointing; /* layers run forward again in the backward run, to save memory */
     gf_optimizer optimizer;
     double beta1, beta2, eps, weight_decay;
     double momentum; /* of SGD */

@@ -243,6 +243,7 @@ static bool lay_out(const update *u, const int64_t *rows, int64_t count, int64_t
     if (!reserve_rows(u->s, u->run, count, e)) return false;
     gf_graph_reset(g);
     if (again) gf_graph_retain(g);
+    if (u->run->recipe->checkpointing) gf_graph_checkpoint(g);
     if (!(mlm ? build_mlm : build_tasks)(u, rows, count, batch, e)) return false;
     return gf_graph_plan(g, u->s->losses, roots ? (int)u->phase->n_losses : 0, e);
 }

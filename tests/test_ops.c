@@ -327,6 +327,99 @@ static void test_threads_and_kernels_do_not_change_bits(void **state) {
         }
 }
 
+/* What an op writes again is what forward wrote, to the bit. */
+static void rebuilds(const gf_op *op, const gf_case *c, gf_pool *pool, const gf_vec *vec) {
+    trial t;
+    gf_real *x;
+    size_t bytes;
+    begin(&t, op, c, pool, vec);
+    if (t.node->rebuild && t.node->n_aux > 0) {
+        bytes = (size_t)t.node->count * sizeof *x;
+        x = gf_alloc(bytes, NULL);
+        run_forward(&t);
+        memcpy(x, t.node->x, bytes);
+        fill_nan(gf_out(t.node), t.node->count);
+        t.node->rebuild(t.node);
+        if (memcmp(x, t.node->x, bytes) != 0) fail_msg("%s: it is rebuilt otherwise", op->name);
+        gf_free(x);
+    }
+    end(&t);
+}
+
+static void test_what_is_rebuilt_is_what_was(void **state) {
+    (void)state;
+    each_case(rebuilds, true);
+}
+
+static const gf_op *beneath; /* the op that `fresh_op` stands for */
+static int overwritten;
+
+/* Nothing is read from a gradient that is to be overwritten. */
+static void spoil_and_pull(gf_node *n) {
+    for (int i = 0; i < n->op->n_in; i++)
+        if (n->fresh >> i & 1) {
+            fill_nan(n->in[i]->g, n->in[i]->count);
+            overwritten++;
+        }
+    beneath->backward(n);
+}
+
+static const char *same_shape(gf_node *n) {
+    n->shape = n->in[0]->shape;
+    return NULL;
+}
+
+static void copy_through(gf_node *n) {
+    if (n->count > 0) memcpy(gf_out(n), n->in[0]->x, (size_t)n->count * sizeof(gf_real));
+}
+
+static void add_through(gf_node *n) {
+    if (n->in[0]->g) gf_node_vec(n)->add(n->count, n->g, n->in[0]->g);
+}
+
+/* The first writer of a gradient gives the same as a writer that adds to zeros. */
+static void overwrites(const gf_op *op, const gf_case *c, gf_pool *pool, const gf_vec *vec) {
+    static const gf_op identity = {"identity", 1, same_shape, copy_through, add_through, NULL, 0};
+    gf_op fresh_op = *op;
+    gf_node *in[GF_MAX_IN];
+    gf_real *added, *written;
+    int64_t count;
+    gf_err e = {0};
+    trial t;
+    begin(&t, op, c, pool, vec);
+    run_forward(&t);
+    clear_grads(&t);
+    run_backward(&t);
+    added = copy_grads(&t, &count);
+    beneath = op;
+    fresh_op.backward = spoil_and_pull;
+    gf_graph_reset(t.graph);
+    for (int i = 0; i < op->n_in; i++)
+        in[i] = gf_graph_call(t.graph, &identity, &c->attr,
+                              (gf_node *[]){gf_graph_param(t.graph, t.params.items[i])}, 1);
+    t.node = gf_graph_call(t.graph, &fresh_op, &c->attr, in, op->n_in);
+    gf_graph_keep(t.node);
+    assert_true(gf_graph_plan(t.graph, &t.node, 1, &e));
+    clear_grads(&t);
+    run_forward(&t);
+    run_backward(&t);
+    written = copy_grads(&t, &count);
+    for (int64_t i = 0; i < count; i++)
+        if (!(added[i] == written[i]))
+            fail_msg("%s: gradient %d is %g, overwritten %g", op->name, (int)i, (double)added[i],
+                     (double)written[i]);
+    gf_free(added);
+    gf_free(written);
+    end(&t);
+}
+
+static void test_first_writers_overwrite_what_others_add(void **state) {
+    (void)state;
+    overwritten = 0;
+    each_case(overwrites, true);
+    assert_true(overwritten >= 3);
+}
+
 static void test_every_op_is_complete(void **state) {
     (void)state;
     for (int o = 0; o < N_OPS; o++) {
@@ -349,6 +442,8 @@ int main(void) {
         cmocka_unit_test(test_gradients_agree_with_central_differences),
         cmocka_unit_test(test_backward_adds),
         cmocka_unit_test(test_frozen_inputs_are_not_touched),
+        cmocka_unit_test(test_what_is_rebuilt_is_what_was),
+        cmocka_unit_test(test_first_writers_overwrite_what_others_add),
         cmocka_unit_test(test_threads_and_kernels_do_not_change_bits),
     };
     gf_err e = {0};

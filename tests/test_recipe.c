@@ -23,7 +23,8 @@ static const char full[] =
     " \"tasks\": [{\"name\": \"category\", \"type\": \"classification\", \"label\": \"cat\","
     " \"classes\": null, \"weight\": 0.5}, {\"name\": \"sentiment\","
     " \"classes\": [\"negative\", \"neutral\", \"positive\"]}],"
-    " \"batch\": {\"size\": 8, \"accumulate\": 2, \"bucket\": false},"
+    " \"batch\": {\"size\": 8, \"accumulate\": 2, \"bucket\": false,"
+    " \"gradient_checkpointing\": true},"
     " \"optimizer\": {\"name\": \"adamw\", \"betas\": [0.8, 0.99], \"eps\": 1e-6,"
     " \"weight_decay\": 0.1, \"clip_norm\": null},"
     " \"phases\": ["
@@ -78,6 +79,7 @@ static void every_key_is_read(void **state) {
     assert_int_equal(r.batch_size, 8);
     assert_int_equal(r.accumulate, 2);
     assert_false(r.bucket);
+    assert_true(r.checkpointing);
     assert_true(r.beta1 == 0.8 && r.beta2 == 0.99 && r.eps == 1e-6);
     assert_true(r.weight_decay == 0.1 && r.clip_norm == 0);
     assert_string_equal(r.select_metric, "mean(category.macro_f1, sentiment.accuracy)");
@@ -130,6 +132,7 @@ static void defaults_are_the_contracts(void **state) {
     assert_int_equal(r.batch_size, 32);
     assert_int_equal(r.accumulate, 1);
     assert_true(r.bucket);
+    assert_false(r.checkpointing);
     assert_int_equal(r.optimizer, GF_OPTIMIZER_ADAMW);
     assert_true(r.beta1 == 0.9 && r.beta2 == 0.999 && r.eps == 1e-8);
     assert_true(r.weight_decay == 0.01 && r.clip_norm == 1);
@@ -430,7 +433,7 @@ static void resolved_recipes_hold_every_key(void **state) {
         "betas",  "eps",         "clip_norm",  "epochs",      "trainable",    "schedule",
         "warmup", "metric",      "patience",   "every_steps", "keep",         "memory_mb",
         "seed",   "output",      "dropout",    "lr",          "weight_decay", "layer_decay",
-        "log",    "loss_weights"};
+        "log",    "loss_weights", "gradient_checkpointing"};
     gf_recipe r = must_parse(least, NULL);
     char *text = resolved(&r);
     (void)state;

@@ -229,7 +229,7 @@ static void every_key_is_checked(void **state) {
     (void)state;
     walk_keys(&w, w.root, gf_recipe_keys, "");
     /* a key that is added must be added here */
-    assert_int_equal(w.keys, 109);
+    assert_int_equal(w.keys, 110);
     assert_int_equal(w.misspelt, w.keys);
     assert_int_equal(w.kinds, w.keys + 3); /* the elements of classes and of the maps of weights */
     assert_int_equal(w.ranges, 164);
@@ -254,7 +254,8 @@ static const char *const rich[] = {
     " \"class_weights\": \"balanced\", \"label_smoothing\": 0.1}, {\"name\": \"c\","
     " \"type\": \"ordinal\"}, {\"name\": \"d\", \"type\": \"regression\"}],"
     " \"mix\": {\"type\": \"temperature\", \"temperature\": 2, \"cap\": 1000},"
-    " \"batch\": {\"size\": 8, \"tokens\": 4096, \"accumulate\": 2, \"bucket\": false},"
+    " \"batch\": {\"size\": 8, \"tokens\": 4096, \"accumulate\": 2, \"bucket\": false,"
+    " \"gradient_checkpointing\": true},"
     " \"optimizer\": {\"betas\": [0.8, 0.99], \"eps\": 1e-6, \"weight_decay\": 0.1,"
     " \"ema\": 0.99, \"clip_norm\": 2}, \"phases\": ["
     "{\"name\": \"m\", \"objective\": \"mlm\", \"epochs\": 2, \"trainable\": {\"*\": {\"lr\": 1e-4,"

@@ -34,7 +34,7 @@ static void check(bool ok, const gf_err *e) {
 static bool train(const char *recipe, const char *name, const char *const *sets, int64_t n_sets,
                   const gf_trainer_options *o, gf_err *e) {
     char output[256];
-    const char *all[8] = {output};
+    const char *all[12] = {output};
     gf_recipe r = {0};
     bool ok;
     snprintf(output, sizeof output, "output=\"%s\"", in_scratch(name));
@@ -161,6 +161,27 @@ static void test_any_number_of_threads_writes_the_same_bytes(void **state) {
     }
 }
 
+/* What layers compute again is what they computed, also where each task is pulled back by itself. */
+static void test_gradient_checkpointing_does_not_change_a_byte(void **state) {
+    static const char *const ways[] = {"surgery.method=none", "surgery.method=pcgrad"};
+    static const char *const files[] = {"metrics.json", "model/model.safetensors",
+                                        "model/heads.safetensors"};
+    const char *sets[N_SHORT + 2];
+    (void)state;
+    memcpy(sets, short_run, sizeof short_run);
+    for (int i = 0; i < 2; i++) {
+        for (int on = 0; on < 2; on++) {
+            gf_err e = {0};
+            sets[N_SHORT] = ways[i];
+            sets[N_SHORT + 1] = on ? "batch.gradient_checkpointing=true" : "seed=42";
+            check(train("demo/two-phase.json", on ? "k_on" : "k_off", sets, N_SHORT + 2,
+                        &(gf_trainer_options){.threads = on ? 3 : 1, .force = true}, &e),
+                  &e);
+        }
+        for (int f = 0; f < 3; f++) same_file("k_off", "k_on", files[f]);
+    }
+}
+
 /* Stops after a number of calls. */
 static gf_code stop_soon(void *context) {
     int *left = context;
@@ -247,6 +268,7 @@ int main(void) {
         cmocka_unit_test(test_three_phases_end_as_in_torch),
         cmocka_unit_test(test_accumulated_batches_end_as_one_batch_does),
         cmocka_unit_test(test_any_number_of_threads_writes_the_same_bytes),
+        cmocka_unit_test(test_gradient_checkpointing_does_not_change_a_byte),
         cmocka_unit_test(test_a_resumed_run_writes_the_same_bytes),
         cmocka_unit_test(test_a_run_is_not_overwritten),
         cmocka_unit_test(test_a_loss_that_is_not_finite_stops_the_run),

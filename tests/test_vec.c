@@ -213,6 +213,8 @@ static void layernorm_and_slope_are_right(void **state) {
             assert_true(fabs((double)y[i] - (double)gamma[i] * (double)xhat[i] - (double)beta[i]) <=
                         1e-6);
         }
+        v->scale_shift(n, gamma, beta, xhat, dx);
+        assert_memory_equal(dx, y, (size_t)n * sizeof *y);
         v->layernorm_slope(n, dy, gamma, xhat, got, dx);
         for (int i = 0; i < n; i++) {
             a += (double)dy[i] * (double)gamma[i] / n;

@@ -96,6 +96,9 @@ static void k_layernorm_slope(const gf_vec *v, int64_t n, int at, call *c) {
     if (n > 0)
         v->layernorm_slope(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1.3f, c->out[0] + at);
 }
+static void k_scale_shift(const gf_vec *v, int64_t n, int at, call *c) {
+    v->scale_shift(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, c->out[0] + at);
+}
 static void k_dropout(const gf_vec *v, int64_t n, int at, call *c) {
     gf_dropout d = gf_dropout_make(0.4, 0x123456789abcdefu, 0xfedcba987u, 77);
     v->dropout(n, &d, 1000 + 7 * n, c->in[0] + at, c->out[0] + at);
@@ -130,6 +133,7 @@ static const struct {
     {"layernorm", k_layernorm},
     {"layernorm without xhat", k_layernorm_no_xhat},
     {"layernorm_slope", k_layernorm_slope},
+    {"scale_shift", k_scale_shift},
     {"dropout", k_dropout},
     {"adamw", k_adamw},
 };
