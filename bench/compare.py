@@ -8,7 +8,9 @@ usage: bench/compare.py --model DIR --data FILE.jsonl --peer COMMAND [options]
   --data FILE       rows with text, category and sentiment; a sample of them is used
   --peer COMMAND    called as COMMAND MODE MODEL DATA --steps N --batch N --max-len N ...
   --ort COMMAND     called as COMMAND MODEL DATA ROWS --sort, for the work "ort"
-  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, start
+  --tokenizer COMMAND  called as COMMAND MODEL DATA, for the work "tokenizer":
+                    "python3 bench/tokenizer_peer.py"
+  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, tokenizer, start
                     (default: all that can be run)
   --rounds N        default 5       --steps N    default 40, 3 of them untimed
   --batch N         default 32      --epochs N   of the works heads..., default 10
@@ -41,6 +43,7 @@ WORKS = {
     "heads-cached": (["heads"], ["heads-cached"]),
     "embed": (["embed"], ["embed", "--sort"]),
     "ort": (["embed"], None),
+    "tokenizer": (None, None),
     "start": (None, None),
 }
 SHOWN_FEATURES = {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd",
@@ -106,8 +109,10 @@ class Comparison:
         self.steps = os.path.join(options.graft, "bench", "steps")
         self.results = {work: {"graft": [], "peer": []} for work in options.work}
 
-    def graft_command(self, mode):
+    def graft_command(self, work, mode):
         o = self.o
+        if work == "tokenizer":
+            return [os.path.join(o.graft, "bench", "tokenizer"), o.model, self.data]
         command = [self.steps, o.model, self.data, "--mode", *mode, "--steps", str(o.steps),
                    "--batch", str(o.batch), "--max-length", str(o.max_length),
                    "--epochs", str(o.epochs)]
@@ -118,6 +123,8 @@ class Comparison:
         o = self.o
         if work == "ort":
             return shlex.split(o.ort) + [o.model, self.data, str(self.rows), "--sort"]
+        if work == "tokenizer":
+            return shlex.split(o.tokenizer) + [o.model, self.data]
         command = shlex.split(o.peer) + [mode[0], o.model, self.data, *mode[1:], "--steps",
                                          str(o.steps), "--batch", str(o.batch), "--max-len",
                                          str(o.max_length), "--epochs", str(o.epochs)]
@@ -131,7 +138,7 @@ class Comparison:
         self.results[work]["peer"].append(result)
 
     def run_graft(self, work, mode):
-        self.results[work]["graft"].append(run_for_figures(self.graft_command(mode)))
+        self.results[work]["graft"].append(run_for_figures(self.graft_command(work, mode)))
 
     def start(self):
         """A whole process from the command line to the answer."""
@@ -146,9 +153,11 @@ class Comparison:
         turns = [lambda: self.run_graft(work, ours), lambda: self.run_peer(work, theirs)]
         for turn in turns if number % 2 == 0 else reversed(turns):
             turn()
-        last = [self.results[work][side][-1]["seq_s"] for side in ("graft", "peer")]
-        print(f"round {number + 1}, {work}: {last[0]:.1f} and {last[1]:.1f} sequences/s",
-              file=sys.stderr)
+        last = [self.results[work][side][-1] for side in ("graft", "peer")]
+        if last[0].get("ids_crc") != last[1].get("ids_crc"):
+            raise Failed("the two programs give different ids")
+        print(f"round {number + 1}, {work}: {last[0]['seq_s']:.1f} and {last[1]['seq_s']:.1f} "
+              "sequences/s", file=sys.stderr)
 
     def run_round(self, number):
         for work in list(self.results):
@@ -223,7 +232,8 @@ def read_options():
     a = argparse.ArgumentParser(usage=__doc__, add_help=False)
     for name in ("--model", "--data", "--peer"):
         a.add_argument(name, required=name != "--peer")
-    for name, value in (("--graft", "build"), ("--ort", None), ("--work", None), ("--json", None)):
+    for name, value in (("--graft", "build"), ("--ort", None), ("--tokenizer", None),
+                        ("--work", None), ("--json", None)):
         a.add_argument(name, default=value)
     for name, value in (("--rounds", 5), ("--steps", 40), ("--batch", 32), ("--epochs", 10),
                         ("--max-length", 128), ("--threads", 0)):
@@ -233,12 +243,13 @@ def read_options():
         print(__doc__.strip())
         sys.exit(0)
     o = a.parse_args()
-    able = [w for w in WORKS if w == "start" or (o.ort if w == "ort" else o.peer)]
+    needs = {"ort": o.ort, "tokenizer": o.tokenizer, "start": True}
+    able = [w for w in WORKS if needs.get(w, o.peer)]
     o.work = o.work.split(",") if o.work else able
     for work in o.work:
         if work not in able:
             sys.exit(f'compare: error: --work: "{work}" cannot be run; there are '
-                     f'{", ".join(able)} (more with --peer and --ort)')
+                     f'{", ".join(able)} (more with --peer, --ort and --tokenizer)')
     return o
 
 
