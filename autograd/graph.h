@@ -56,8 +56,8 @@ void gf_graph_retain(gf_graph *g);
 
 /* Gradient checkpointing (Chen et al. 2016): the tape keeps only what enters each of its segments,
  * and runs a segment forward once more when its backward run comes. Bits are the same; the price is
- * about one more forward run. Segments begin where gf_graph_segment() is called, so a model calls it
- * before each layer; without gf_graph_checkpoint() they mean nothing. To be called before
+ * about one more forward run. Segments begin where gf_graph_segment() is called, so a model calls
+ * it before each layer; without gf_graph_checkpoint() they mean nothing. To be called before
  * gf_graph_plan(); gf_graph_reset() forgets it. */
 void gf_graph_checkpoint(gf_graph *g);
 void gf_graph_segment(gf_graph *g);

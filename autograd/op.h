@@ -83,11 +83,11 @@ struct gf_node {
      * that are leaves. x then is not kept from forward to backward. NULL: x is kept. */
     void (*rebuild)(gf_node *n);
     unsigned overwrites; /* bit i: backward looks at `fresh` for in[i] */
-    int index;      /* place on the tape */
-    bool output;    /* x outlives the run */
-    int segment;    /* gf_graph_segment() */
-    /* In backward: bit i, only of those in `overwrites`: in[i]->g holds no gradient yet, and all of it
-     * is to be written, not added to. */
+    int index;           /* place on the tape */
+    bool output;         /* x outlives the run */
+    int segment;         /* gf_graph_segment() */
+    /* In backward: bit i, only of those in `overwrites`: in[i]->g holds no gradient yet, and all of
+     * it is to be written, not added to. */
     unsigned fresh;
 };
 

@@ -7,8 +7,7 @@
 static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
     int64_t h = n->shape.dim[1];
     for (int64_t m = first; m < first + rows; m++)
-        gf_node_vec(n)->scale_shift(h, n->in[1]->x, n->in[2]->x, n->aux + m * h,
-                                    gf_out(n) + m * h);
+        gf_node_vec(n)->scale_shift(h, n->in[1]->x, n->in[2]->x, n->aux + m * h, gf_out(n) + m * h);
 }
 
 static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }

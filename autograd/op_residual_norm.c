@@ -7,8 +7,7 @@
 static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
     int64_t h = n->shape.dim[1];
     for (int64_t t = first; t < first + rows; t++)
-        gf_node_vec(n)->scale_shift(h, n->in[2]->x, n->in[3]->x, n->aux + t * h,
-                                    gf_out(n) + t * h);
+        gf_node_vec(n)->scale_shift(h, n->in[2]->x, n->in[3]->x, n->aux + t * h, gf_out(n) + t * h);
 }
 
 static void rebuild(gf_node *n) { gf_rows_each(n, n->shape.dim[0], rebuild_rows); }
@@ -45,7 +44,7 @@ static void forward(gf_node *n) { gf_rows_each(n, n->shape.dim[0], forward_rows)
 static void backward_rows(gf_node *n, int64_t first, int64_t rows) {
     const gf_vec *vec = gf_node_vec(n);
     int64_t h = n->shape.dim[1], tokens = n->shape.dim[0];
-    gf_real *dx = n->in[0]->g, *dr = n->in[1]->g;          /* [T, H] */
+    gf_real *dx = n->in[0]->g, *dr = n->in[1]->g; /* [T, H] */
     bool x_is_fresh = n->fresh & 1, r_is_fresh = n->fresh & 2;
     for (int64_t t = first, at = first * h; t < first + rows; t++, at += h) {
         gf_real *d = dr && r_is_fresh ? dr + at : n->g + at; /* [H] */

@@ -34,8 +34,8 @@ static bool add_step(gf_plan *p, gf_node *node, gf_step_what what, gf_err *e) {
     return true;
 }
 
-/* x is about to be read in the backward run. Of a segment that runs again it is there: the reader is
- * in the segment, or in a later one, for which it was kept. */
+/* x is about to be read in the backward run. Of a segment that runs again it is there: the reader
+ * is in the segment, or in a later one, for which it was kept. */
 static bool recall(gf_plan *p, gf_node *node, gf_err *e) {
     bool can =
         node->rebuild && node->g && node->n_aux > 0 && !node->output && node->segment >= p->exempt;

@@ -1,14 +1,14 @@
-/* plan: in which order a tape runs, and where in its arena each value, saved activation, gradient and
- * scratch buffer lives.
+/* plan: in which order a tape runs, and where in its arena each value, saved activation, gradient
+ * and scratch buffer lives.
  *
  *     gf_plan_make(&plan, nodes, n, losses, n_losses, GF_PLAN_RETAIN, e);
  *     plan.steps[0 .. backward)            the forward run
  *     plan.steps[backward .. n_steps)      the backward run
  *
  * Time runs over the steps. A buffer lives from its first writer to its last reader; buffers that
- * never live together may share memory. The largest ones get their places first, each in the smallest
- * gap that fits (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference",
- * "greedy by size"). A pure function of the tape.
+ * never live together may share memory. The largest ones get their places first, each in the
+ * smallest gap that fits (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net
+ * inference", "greedy by size"). A pure function of the tape.
  *
  * A value that only the backward run still wants need not live in between: where its op can rebuild
  * it from what it saves, it dies behind its last forward reader and has a second life from just
@@ -20,8 +20,8 @@
  *
  * Where the backward run is to be repeated, what forward left for it lives to the end; gradients,
  * scratch and second lives are made anew by each repeat and share memory as ever. A repeat from
- * fewer losses may write a gradient first at a later node than planned, which is within the buffer's
- * life. */
+ * fewer losses may write a gradient first at a later node than planned, which is within the
+ * buffer's life. */
 #ifndef GF_AUTOGRAD_PLAN_H
 #define GF_AUTOGRAD_PLAN_H
 

@@ -60,8 +60,8 @@ typedef struct gf_map {
 
 bool gf_io_map(gf_map *map, const char *path, gf_err *e);
 void gf_io_unmap(gf_map *map);
-/* Bytes of a map that nobody will read soon: the pages that lie wholly in them leave memory, and come
- * back from the file should they be read after all. */
+/* Bytes of a map that nobody will read soon: the pages that lie wholly in them leave memory, and
+ * come back from the file should they be read after all. */
 void gf_io_unload(const void *bytes, size_t size);
 
 /* Writes bytes to PATH.tmp, syncs, renames it over PATH and syncs the folder: a reader sees the old

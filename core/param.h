@@ -50,8 +50,8 @@ void gf_params_remove(gf_params *p, gf_param *item);
 /* Frees all parameters and what they own. */
 void gf_params_free(gf_params *p);
 
-/* Makes the value writable: copies a mapped one into memory of its own (zeros if there is none), and
- * lets the map's pages go. */
+/* Makes the value writable: copies a mapped one into memory of its own (zeros if there is none),
+ * and lets the map's pages go. */
 bool gf_param_own(gf_param *p, gf_err *e);
 /* Frees rows and makes it NULL. */
 void gf_param_forget_rows(gf_param *p);

@@ -34,7 +34,7 @@ bool gf_engine_heads(gf_engine *n, const gf_model *m, int64_t rows, const gf_rea
 /* How many of rows order[0 .. count) go into one inference batch: at most max_rows and about
  * GF_BATCH_TOKENS tokens. Packing wastes nothing, so a batch need only be large enough to be quick.
  */
-enum { GF_BATCH_TOKENS = 4096 };
+enum { GF_BATCH_TOKENS = 2048 };
 int64_t gf_engine_take_rows(const gf_dataset *d, const int64_t *order, int64_t count,
                             int64_t max_rows);
 

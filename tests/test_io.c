@@ -153,6 +153,41 @@ static void mapping_refuses_what_is_no_file(void **state) {
     }
 }
 
+/* Whether the page that holds a byte is in this process's memory; see proc_pid_pagemap(5). */
+static bool is_present(const void *byte, size_t page) {
+    uint64_t entry = 0;
+    gf_err e = {0};
+    gf_file *f = gf_io_open("/proc/self/pagemap", &e);
+    assert_non_null(f);
+    assert_true(gf_io_read_at(f, (int64_t)((uintptr_t)byte / page * sizeof entry), &entry,
+                              sizeof entry, &e));
+    assert_true(gf_io_close(f, &e));
+    return entry >> 63;
+}
+
+static void unloaded_pages_leave_memory_and_come_back(void **state) {
+    enum { PAGES = 6 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *text = calloc(PAGES, page);
+    unsigned sum = 0;
+    gf_map map = {0};
+    gf_err e = {0};
+    (void)state;
+    for (size_t i = 0; i < PAGES * page; i++) text[i] = (char)('a' + i % 23);
+    assert_true(gf_io_replace_file(path_of("mapped"), text, PAGES * page, &e));
+    assert_true(gf_io_map(&map, path_of("mapped"), &e));
+    for (size_t i = 0; i < map.size; i++) sum += map.data[i];
+    assert_true(sum > 0);
+    gf_io_unload(map.data + page + 1, 3 * page); /* pages 2 and 3 lie wholly in these bytes */
+    for (size_t i = 0; i < PAGES; i++)
+        assert_int_equal(is_present(map.data + i * page, page), i < 2 || i > 3);
+    gf_io_unload(map.data + 1, page);
+    assert_true(is_present(map.data, page));
+    assert_memory_equal(map.data, text, PAGES * page);
+    gf_io_unmap(&map);
+    free(text);
+}
+
 static void folders_are_made_listed_and_removed(void **state) {
     gf_err e = {0};
     int64_t count = -1;
@@ -216,6 +251,7 @@ int main(void) {
         cmocka_unit_test(reading_whole_files_has_a_limit),
         cmocka_unit_test(writing_in_pieces),
         cmocka_unit_test(mapping_refuses_what_is_no_file),
+        cmocka_unit_test(unloaded_pages_leave_memory_and_come_back),
         cmocka_unit_test(folders_are_made_listed_and_removed),
         cmocka_unit_test(paths_join_and_part),
     };

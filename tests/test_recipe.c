@@ -426,14 +426,19 @@ static void resolved_recipes_read_again(void **state) {
 }
 
 static void resolved_recipes_hold_every_key(void **state) {
-    static const char *const keys[] = {
-        "base",   "init",        "heads_init", "max_length",  "pooling",      "normalize",
-        "train",  "dev",         "test",       "text",        "name",         "type",
-        "label",  "classes",     "weight",     "size",        "accumulate",   "bucket",
-        "betas",  "eps",         "clip_norm",  "epochs",      "trainable",    "schedule",
-        "warmup", "metric",      "patience",   "every_steps", "keep",         "memory_mb",
-        "seed",   "output",      "dropout",    "lr",          "weight_decay", "layer_decay",
-        "log",    "loss_weights", "gradient_checkpointing"};
+    static const char *const keys[] = {"base",        "init",         "heads_init",
+                                       "max_length",  "pooling",      "normalize",
+                                       "train",       "dev",          "test",
+                                       "text",        "name",         "type",
+                                       "label",       "classes",      "weight",
+                                       "size",        "accumulate",   "bucket",
+                                       "betas",       "eps",          "clip_norm",
+                                       "epochs",      "trainable",    "schedule",
+                                       "warmup",      "metric",       "patience",
+                                       "every_steps", "keep",         "memory_mb",
+                                       "seed",        "output",       "dropout",
+                                       "lr",          "weight_decay", "layer_decay",
+                                       "log",         "loss_weights", "gradient_checkpointing"};
     gf_recipe r = must_parse(least, NULL);
     char *text = resolved(&r);
     (void)state;

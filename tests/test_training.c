@@ -161,7 +161,7 @@ static void test_any_number_of_threads_writes_the_same_bytes(void **state) {
     }
 }
 
-/* What layers compute again is what they computed, also where each task is pulled back by itself. */
+/* What layers compute again is what they computed, also where each task is pulled back alone. */
 static void test_gradient_checkpointing_does_not_change_a_byte(void **state) {
     static const char *const ways[] = {"surgery.method=none", "surgery.method=pcgrad"};
     static const char *const files[] = {"metrics.json", "model/model.safetensors",
