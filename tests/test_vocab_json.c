@@ -94,6 +94,8 @@ static void test_what_is_left(void **state) {
         "{\"model\": {\"vocab\": {\"\\u00\": 1}}}",
         "{\"model\": {\"vocab\": {\"\\q\": 1}}}",
         "{\"model\": {\"vocab\": {\"\xFF\": 1}}}",
+        "{\"model\": {\"vocab\": {\"\x80\": 1}}}",
+        "{\"model\": {\"vocab\": {\"a\xC3\": 1}}}",
         "{\"model\": {\"vocab\": {\"a\": 1",
         "{\"model\": {\"vocab\": {\"a\\",
         "{\"model\": {\"vocab\": {\"a",
