@@ -173,7 +173,7 @@ static void test_updates_are_the_dense_ones(void **state) {
     for (int i = 0; i < 4; i++) through_phases(threads[i]);
 }
 
-/* Dead rows owe their decay while it is not asked for; a table that is never flushed is, at last. */
+/* Dead rows owe their decay while nobody asks for it; a table never flushed is at last. */
 static void test_decay_is_owed_and_paid(void **state) {
     side sparse = make_side(50, 3, 1), dense = make_side(50, 3, 1);
     gf_real before = sparse.words->value[60];
