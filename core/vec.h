@@ -80,7 +80,7 @@ typedef struct gf_vec {
      * rstd = 1 / sqrt(var + eps) stored in *rstd. xhat or y may be x; xhat may be NULL. n >= 1. */
     void (*layernorm)(int64_t n, const gf_real *x, const gf_real *gamma, const gf_real *beta,
                       gf_real eps, gf_real *y, gf_real *xhat, gf_real *rstd);
-    /* y = gamma x + beta, elementwise: layernorm's last operation, to the bit. In place allowed. */
+    /* y = gamma x + beta, elementwise, as layernorm ends, to the bit. In place allowed. */
     void (*scale_shift)(int64_t n, const gf_real *gamma, const gf_real *beta, const gf_real *x,
                         gf_real *y);
     /* dx = rstd (d - mean(d) - xhat mean(d xhat)) with d = dy gamma; overwrites dx, dx may be dy
