@@ -5,6 +5,7 @@
  * rebuilt from it; the slope of tanh needs y alone. */
 #include "autograd/op.h"
 #include "core/gemm.h"
+#include "core/packed.h"
 
 static bool is_gelu(const gf_node *n) {
     return n->attr.kind == GF_ACT_GELU || n->attr.kind == GF_ACT_GELU_TANH;
@@ -13,6 +14,9 @@ static bool is_gelu(const gf_node *n) {
 /* Backward goes over the tokens piece by piece, so that of dz, which four loops read, a piece stays
  * in the cache; W is packed once for all pieces. */
 enum { PIECE = 6 * GF_BLOCK_ROWS, LARGEST_PACKED = 1 << 22 };
+
+/* Where packing a weight that stands still costs as much as some of the product, it is kept. */
+enum { FEW_TOKENS = 256 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -77,6 +81,12 @@ static void activate(void *context, int64_t row, int64_t rows, int64_t column, i
     }
 }
 
+static const gf_real *packed_weight(const gf_node *n) {
+    gf_param *w = n->in[1]->param;
+    if (!w || w->trainable || n->shape.dim[0] > FEW_TOKENS) return NULL;
+    return gf_param_packed(w, gf_node_pool(n));
+}
+
 static void forward(gf_node *n) {
     int64_t t = n->shape.dim[0], o = n->shape.dim[1], i = n->in[0]->shape.dim[1];
     gf_product p = {.m = t,
@@ -90,6 +100,7 @@ static void forward(gf_node *n) {
                     .c = n->n_aux ? n->aux : gf_out(n),
                     .ldc = o,
                     .start = n->in[2]->x,
+                    .packed = packed_weight(n),
                     .work = n->scratch};
     gf_gemm(gf_node_pool(n), &p, n->attr.kind == GF_ACT_NONE ? NULL : activate, n);
 }

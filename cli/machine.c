@@ -26,7 +26,7 @@ bool gf_machine_add_versions(gf_text *out, gf_err *e) {
 #endif
     return gf_text_add(out, e, "graft " GF_VERSION "\n") &&
            add_line(out, "compiler", compiler, e) &&
-           add_line(out, "BLAS", gf_gemm_name(text, sizeof text), e) &&
+           add_line(out, "products", gf_gemm_name(text, sizeof text), e) &&
            add_line(out, "HDF5", gf_h5_version(text, sizeof text), e) &&
            add_line(out, "cJSON", cJSON_Version(), e) &&
            add_line(out, "utf8proc", utf8proc_version(), e);

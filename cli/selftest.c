@@ -1,6 +1,7 @@
 #include "cli/selftest.h"
 
 #include "core/gemm.h"
+#include "core/gemm_tiles.h"
 #include "core/mem.h"
 #include "core/text.h"
 #include "core/vec.h"
@@ -81,6 +82,41 @@ static bool check_kernels(selftest *s, gf_err *e) {
     }
     gf_free(plain);
     gf_free(fast);
+    return ok;
+}
+
+enum { ROWS = 38, COLUMNS = 70, DEPTH = 53, ROOM = 4096 }; /* no multiples of a tile's sides */
+
+static void run_tiles(const gf_tiles *t, const gf_real *x, gf_real *a, gf_real *b, gf_real *y) {
+    gf_packing rows = {.items = ROWS, .k = DEPTH, .item_stride = DEPTH, .k_stride = 1, .x = x};
+    gf_packing columns = {
+        .items = COLUMNS, .k = DEPTH, .item_stride = 1, .k_stride = COLUMNS, .x = x};
+    t->pack_rows(&rows, a);
+    t->pack_columns(&columns, b);
+    t->multiply(&(gf_tiling){.m = ROWS,
+                             .n = COLUMNS,
+                             .k = DEPTH,
+                             .ldc = COLUMNS,
+                             .a = a,
+                             .b = b,
+                             .b_stride = DEPTH * t->columns,
+                             .from = x,
+                             .c = y});
+}
+
+static bool check_tiles(selftest *s, gf_err *e) {
+    gf_real *room = gf_alloc_array(5 * ROOM + 2 * ROOM, sizeof *room, e), *x = room;
+    gf_real *plain = x + ROOM, *fast = plain + ROOM, *a = fast + ROOM, *b = a + ROOM;
+    bool ok = room != NULL;
+    (void)s;
+    for (int i = 0; ok && i < ROOM; i++) x[i] = (gf_real)((i * 37 % SAMPLE) - 500) / 61;
+    for (int i = 0; ok && gf_tiles_at(i); i++) {
+        run_tiles(gf_tiles_at(i), x, a, b, i ? fast : plain);
+        if (i && memcmp(plain, fast, ROWS * COLUMNS * sizeof *plain) != 0)
+            ok = gf_fail(e, GF_E_INTERNAL, "the %s matrix kernel's result is not the plain one's",
+                         gf_tiles_at(i)->name);
+    }
+    gf_free(room);
     return ok;
 }
 
@@ -216,6 +252,7 @@ static const struct {
 } checks[] = {
     {"the BLAS keeps to one thread of its own", check_blas},
     {"all vector kernels give the plain ones' bits", check_kernels},
+    {"all matrix kernels give the plain one's bits", check_tiles},
     {"a tiny BERT trains and is evaluated", check_training},
     {"more threads write the same bytes", check_threads},
 };

@@ -53,8 +53,8 @@ void gf_gemm_pack(gf_pool *pool, const gf_product *p, gf_real *out);
 /* Makes the BLAS single-threaded and checks that it obeys; GF_E_INTERNAL with what to do if not.
  * Call once at start, before any product. */
 bool gf_gemm_start(gf_err *e);
-/* What computes the products, for reports and for keys of what is kept of their results:
- * "own kernel, avx2", or "OpenBLAS 0.3.21 ... Zen". */
+/* What the products' bits depend on, for reports and for keys of what is kept of results: "own
+ * kernel", whose tables all agree, or "OpenBLAS 0.3.21 ... Zen". */
 const char *gf_gemm_name(char *text, int size);
 
 #endif

@@ -41,6 +41,7 @@ static void free_param(gf_param *p) {
     gf_free(p->moment2);
     gf_free(p->average);
     gf_free(p->anchor);
+    gf_free(atomic_load(&p->packed));
     gf_param_forget_rows(p);
     gf_free(p);
 }
@@ -63,6 +64,7 @@ void gf_params_free(gf_params *p) {
 bool gf_param_own(gf_param *p, gf_err *e) {
     int64_t count = gf_param_count(p);
     if (p->owned) return true;
+    gf_free(atomic_exchange(&p->packed, NULL));
     if (!(p->owned = gf_alloc_array(count, sizeof *p->owned, e))) return false;
     if (p->value) {
         memcpy(p->owned, p->value, (size_t)count * sizeof *p->owned);

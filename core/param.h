@@ -7,6 +7,7 @@
 #include "core/real.h"
 #include "core/shape.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,6 +34,8 @@ typedef struct gf_param {
     gf_real *average;           /* same shape; moving average of the value; NULL: none is kept */
     gf_real *anchor;            /* same shape; where L2-SP pulls the value; NULL: nowhere */
     gf_param_rows *rows;        /* NULL: the gradient is dense, and the value what it says */
+    _Atomic(gf_real *) packed;  /* the value as core/packed.h keeps it, or NULL */
+    atomic_int asked;           /* how often core/packed.h was asked for it */
 } gf_param;
 
 typedef struct gf_params {

@@ -603,7 +603,7 @@ class Machine(Case):
         lines = self.ok("version").splitlines()
         self.assertRegex(lines[0], r"^graft \d+\.\d+\.\d+$")
         self.assertEqual([line.split()[0] for line in lines[1:]],
-                         ["compiler", "BLAS", "HDF5", "cJSON", "utf8proc", "kernels"])
+                         ["compiler", "products", "HDF5", "cJSON", "utf8proc", "kernels"])
         self.assertEqual(self.ok("--version").splitlines(), lines)
 
     def test_doctor(self):
