@@ -105,7 +105,7 @@ static void run_tiles(const gf_tiles *t, const gf_real *x, gf_real *a, gf_real *
 }
 
 static bool check_tiles(selftest *s, gf_err *e) {
-    gf_real *room = gf_alloc_array(5 * ROOM + 2 * ROOM, sizeof *room, e), *x = room;
+    gf_real *room = gf_alloc_array(7 * ROOM, sizeof *room, e), *x = room;
     gf_real *plain = x + ROOM, *fast = plain + ROOM, *a = fast + ROOM, *b = a + ROOM;
     bool ok = room != NULL;
     (void)s;
