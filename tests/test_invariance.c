@@ -1,5 +1,6 @@
 /* A text's embedding depends on the text alone: not on the batch it came in, its place there, the
- * threads, or whether weights were packed before. To the bit, over random batches; see core/gemm_tiles.h. */
+ * threads, or whether weights were packed before. To the bit, over random batches; the promise is
+ * that of core/gemm_tiles.h. */
 #include "checkpoints/folder.h"
 #include "core/gemm_tiles.h"
 #include "core/io.h"
