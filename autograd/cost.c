@@ -29,6 +29,7 @@ static void cost_attention(const gf_node *n, gf_span *s) {
 /* A table is read only where it is looked up. */
 static double bytes_of(const gf_node *n, gf_way way) {
     double all = (double)n->count + (double)n->n_aux;
+    if (way == GF_WAY_REBUILD) return all * (double)sizeof(gf_real);
     for (int i = 0; i < n->op->n_in; i++) {
         const gf_node *in = n->in[i];
         bool table = n->op == &gf_op_embedding || n->op == &gf_op_rows;
@@ -42,7 +43,7 @@ static double bytes_of(const gf_node *n, gf_way way) {
 gf_span gf_cost_of(const gf_node *n, gf_way way) {
     const gf_shape *shape = n->shape.n > 0 ? &n->shape : &n->in[0]->shape;
     gf_span s = {.name = n->op->name, .way = way, .rows = shape->dim[0]};
-    if (n->op == &gf_op_linear) cost_linear(n, &s);
+    if (n->op == &gf_op_linear && way != GF_WAY_REBUILD) cost_linear(n, &s);
     if (n->op == &gf_op_attention) cost_attention(n, &s);
     s.bytes = bytes_of(n, way);
     return s;

@@ -182,6 +182,12 @@ static void reach_inputs(gf_graph *g, gf_node *n) {
     }
 }
 
+static gf_way way_of(const gf_graph *g, const gf_plan_step *step) {
+    if (step->what == GF_STEP_BACKWARD) return GF_WAY_BACKWARD;
+    if (step->what == GF_STEP_REBUILD) return GF_WAY_REBUILD;
+    return g->n_losses > 0 ? GF_WAY_FORWARD : GF_WAY_INFERENCE;
+}
+
 static void run_step(gf_graph *g, const gf_plan_step *step) {
     gf_node *n = step->node;
     bool backward = step->what == GF_STEP_BACKWARD;
@@ -195,10 +201,7 @@ static void run_step(gf_graph *g, const gf_plan_step *step) {
         if (step->what != GF_STEP_FORWARD) enter_life(g, n, 1);
         (step->what == GF_STEP_REBUILD ? n->rebuild : n->op->forward)(n);
     }
-    gf_cost_end(g->profile, n,
-                backward          ? GF_WAY_BACKWARD
-                : g->n_losses > 0 ? GF_WAY_FORWARD
-                                  : GF_WAY_INFERENCE);
+    gf_cost_end(g->profile, n, way_of(g, step));
 }
 
 void gf_graph_forward(gf_graph *g) {

@@ -41,7 +41,8 @@ struct gf_profile {
     bool full;       /* an event found no room */
 };
 
-static const char *const ways[] = {"stage", "forward", "backward", "inference"};
+static const char *const ways[] = {"stage", "forward", "rebuilt for backward", "backward",
+                                   "inference"};
 
 static int64_t read_clock(void) {
     struct timespec t;

@@ -26,7 +26,13 @@
 typedef struct gf_profile gf_profile;
 typedef int64_t gf_clock(void); /* nanoseconds that only rise */
 
-typedef enum gf_way { GF_WAY_STAGE, GF_WAY_FORWARD, GF_WAY_BACKWARD, GF_WAY_INFERENCE } gf_way;
+typedef enum gf_way {
+    GF_WAY_STAGE,
+    GF_WAY_FORWARD,
+    GF_WAY_REBUILD, /* values that backward wants again, from what forward saved */
+    GF_WAY_BACKWARD,
+    GF_WAY_INFERENCE
+} gf_way;
 
 /* What ended. Those of one name, way and width are one line of the table. */
 typedef struct gf_span {

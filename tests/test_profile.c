@@ -213,6 +213,7 @@ static void products_are_counted(void **state) {
     assert_true(gf_cost_of(&y, GF_WAY_FORWARD).flops == 2 * 5 * 6 * 4);
     assert_true(gf_cost_of(&y, GF_WAY_FORWARD).bytes == sizeof(gf_real) * (20 + 24 + 6 + 30));
     assert_true(gf_cost_of(&y, GF_WAY_BACKWARD).flops == 2 * 2 * 5 * 6 * 4);
+    assert_true(gf_cost_of(&y, GF_WAY_REBUILD).flops == 0);
     w.g = NULL;
     assert_true(gf_cost_of(&y, GF_WAY_BACKWARD).flops == 2 * 5 * 6 * 4);
     a.op = &gf_op_attention;
