@@ -102,11 +102,6 @@ gf_pool *gf_node_pool(const gf_node *n);
 /* Work over rows in fixed blocks through the pool: run(n, first, rows) for each. */
 typedef void gf_row_block(gf_node *n, int64_t first, int64_t rows);
 void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run);
-/* Over rows first .. first + rows - 1 of them. */
-void gf_rows_some(gf_node *n, int64_t first, int64_t rows, gf_row_block *run);
-/* The rows of a block. Sums over columns are added up by blocks, so what goes over rows piece by
- * piece takes whole blocks, and the bits stay. */
-enum { GF_BLOCK_ROWS = 64 };
 /* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns],
  * in a fixed order. */
 void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,

@@ -11,34 +11,10 @@ static bool is_gelu(const gf_node *n) {
     return n->attr.kind == GF_ACT_GELU || n->attr.kind == GF_ACT_GELU_TANH;
 }
 
-/* Backward goes over the tokens piece by piece, so that of dz, which four loops read, a piece stays
- * in the cache; W is packed once for all pieces. */
-enum { PIECE = 6 * GF_BLOCK_ROWS, LARGEST_PACKED = 1 << 22 };
-
 /* Where packing a weight that stands still costs as much as some of the product, it is kept. */
 enum { FEW_TOKENS = 256 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t piece_size(const gf_node *n) {
-    const gf_shape *w = &n->in[1]->shape;
-    int64_t tokens = n->shape.dim[0];
-    return gf_gemm_packed(w->dim[1], w->dim[0]) > LARGEST_PACKED ? tokens : least(tokens, PIECE);
-}
-
-/* Elements of W packed for dx = dz W; 0: it is not. */
-static int64_t packed_size(const gf_node *n) {
-    const gf_shape *w = &n->in[1]->shape;
-    bool pieces = piece_size(n) < n->shape.dim[0];
-    return pieces && n->in[0]->wants_grad ? gf_gemm_packed(w->dim[1], w->dim[0]) : 0;
-}
-
-static void plan_backward(gf_node *n) {
-    const gf_shape *w = &n->in[1]->shape;
-    int64_t for_w = gf_gemm_work(w->dim[1], piece_size(n));
-    int64_t for_x = gf_gemm_work(w->dim[1], w->dim[0]), packed = packed_size(n);
-    n->n_backward = packed + (for_w > for_x || packed ? for_w : for_x);
-}
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* y from z, which only GELUs save. */
 static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
@@ -59,7 +35,7 @@ static const char *infer(gf_node *n) {
     n->shape = gf_shape2(x->dim[0], w->dim[0]);
     n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
     n->n_forward = gf_gemm_work(w->dim[0], w->dim[1]);
-    plan_backward(n);
+    n->n_backward = larger(gf_gemm_work(w->dim[1], x->dim[0]), gf_gemm_work(w->dim[1], w->dim[0]));
     if (is_gelu(n)) n->rebuild = rebuild;
     n->overwrites = 1u << 0;
     n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
@@ -117,63 +93,47 @@ static void through_activation(gf_node *n, int64_t first, int64_t rows) {
         for (int64_t i = at; i < at + rows * width; i++) n->g[i] *= 1 - n->x[i] * n->x[i];
 }
 
-/* dx = dz W or dx += dz W over these tokens. */
-static gf_product product_dx(const gf_node *n, int64_t first, int64_t rows) {
-    int64_t o = n->shape.dim[1], i = n->in[0]->shape.dim[1], packed = packed_size(n);
-    return (gf_product){.m = rows,
-                        .n = i,
-                        .k = o,
-                        .a = n->g + first * o,
-                        .lda = o,
-                        .b = n->in[1]->x,
-                        .ldb = i,
-                        .packed = packed ? n->scratch : NULL,
-                        .c = n->in[0]->g + first * i,
-                        .ldc = i,
-                        .add = !(n->fresh & 1u << 0),
-                        .work = n->scratch + packed};
+/* dx = dz W, or dx += dz W. */
+static void multiply_dx(gf_node *n) {
+    int64_t t = n->shape.dim[0], o = n->shape.dim[1], i = n->in[0]->shape.dim[1];
+    gf_product p = {.m = t,
+                    .n = i,
+                    .k = o,
+                    .a = n->g,
+                    .lda = o,
+                    .b = n->in[1]->x,
+                    .ldb = i,
+                    .c = n->in[0]->g,
+                    .ldc = i,
+                    .add = !(n->fresh & 1u << 0),
+                    .work = n->scratch};
+    gf_gemm(gf_node_pool(n), &p, NULL, NULL);
 }
 
-/* dW += dzᵀ x over these tokens. */
-static gf_product product_dw(const gf_node *n, int64_t first, int64_t rows) {
-    int64_t o = n->shape.dim[1], i = n->in[0]->shape.dim[1];
-    return (gf_product){.m = o,
-                        .n = i,
-                        .k = rows,
-                        .a = n->g + first * o,
-                        .lda = o,
-                        .transpose_a = true,
-                        .b = n->in[0]->x + first * i,
-                        .ldb = i,
-                        .c = n->in[1]->g,
-                        .ldc = i,
-                        .add = true,
-                        .work = n->scratch + packed_size(n)};
-}
-
-static void backward_piece(gf_node *n, int64_t first, int64_t rows) {
-    int64_t o = n->shape.dim[1];
-    gf_product p;
-    if (n->attr.kind != GF_ACT_NONE) gf_rows_some(n, first, rows, through_activation);
-    if (n->in[2]->g) gf_columns_sum(n, rows, o, n->g + first * o, NULL, n->in[2]->g);
-    if (n->in[1]->g) {
-        p = product_dw(n, first, rows);
-        gf_gemm(gf_node_pool(n), &p, NULL, NULL);
-    }
-    if (n->in[0]->g) {
-        p = product_dx(n, first, rows);
-        gf_gemm(gf_node_pool(n), &p, NULL, NULL);
-    }
+/* dW += dzᵀ x. */
+static void multiply_dw(gf_node *n) {
+    int64_t t = n->shape.dim[0], o = n->shape.dim[1], i = n->in[0]->shape.dim[1];
+    gf_product p = {.m = o,
+                    .n = i,
+                    .k = t,
+                    .a = n->g,
+                    .lda = o,
+                    .transpose_a = true,
+                    .b = n->in[0]->x,
+                    .ldb = i,
+                    .c = n->in[1]->g,
+                    .ldc = i,
+                    .add = true,
+                    .work = n->scratch};
+    gf_gemm(gf_node_pool(n), &p, NULL, NULL);
 }
 
 static void backward(gf_node *n) {
-    int64_t tokens = n->shape.dim[0], piece = piece_size(n);
-    if (packed_size(n)) {
-        gf_product p = product_dx(n, 0, tokens);
-        gf_gemm_pack(gf_node_pool(n), &p, n->scratch);
-    }
-    for (int64_t first = 0; first < tokens; first += piece)
-        backward_piece(n, first, least(piece, tokens - first));
+    int64_t t = n->shape.dim[0], o = n->shape.dim[1];
+    if (n->attr.kind != GF_ACT_NONE) gf_rows_each(n, t, through_activation);
+    if (n->in[2]->g) gf_columns_sum(n, t, o, n->g, NULL, n->in[2]->g);
+    if (n->in[1]->g) multiply_dw(n);
+    if (n->in[0]->g) multiply_dx(n);
 }
 
 static const gf_case cases[] = {
@@ -182,7 +142,6 @@ static const gf_case cases[] = {
     {{{2, {2, 3}}, {2, {17, 3}}, {1, {17}}}, {.kind = GF_ACT_GELU_TANH}, true},
     {{{2, {130, 3}}, {2, {2, 3}}, {1, {2}}}, {.kind = GF_ACT_GELU}, true},
     {{{2, {3, 5}}, {2, {19, 5}}, {1, {19}}}, {.kind = GF_ACT_TANH}, true},
-    {{{2, {450, 2}}, {2, {3, 2}}, {1, {3}}}, {.kind = GF_ACT_GELU}, true},
     {{{2, {70, 4}}, {2, {2, 4}}, {1, {2}}}, {.kind = GF_ACT_TANH}, true},
     {{{2, {3, 5}}, {2, {4, 6}}, {1, {4}}}, {0}, false},
     {{{2, {3, 5}}, {2, {4, 5}}, {1, {5}}}, {0}, false},
