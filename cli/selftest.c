@@ -214,7 +214,7 @@ static const struct {
     const char *name;
     bool (*run)(selftest *s, gf_err *e);
 } checks[] = {
-    {"the BLAS keeps to one thread of its own", check_blas},
+    {"products have a kernel, or a BLAS that keeps to one thread", check_blas},
     {"all vector kernels give the plain ones' bits", check_kernels},
     {"a tiny BERT trains and is evaluated", check_training},
     {"more threads write the same bytes", check_threads},
