@@ -6,8 +6,8 @@ SAN     ?=
 PREFIX  ?= /usr/local
 ROOMS   := core autograd model optim data checkpoints recipes
 
-PACKAGES := openblas hdf5 libcjson libutf8proc nettle minizip zlib libprotobuf-c
-LIBS    := $(shell pkg-config --libs $(PACKAGES)) -lpthread -lm
+PACKAGES := hdf5 libcjson libutf8proc nettle minizip zlib libprotobuf-c
+LIBS    := $(shell pkg-config --libs $(PACKAGES)) -lpthread -ldl -lm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wformat=2 -Wvla -Werror
 # Hidden: the shared library exports what include/graft.h marks, and no more.
@@ -79,7 +79,7 @@ $(BUILD)/libgraft.so: $(OBJ)
 
 # HDF5=static: libhdf5 within the program, which then starts without the thirty libraries that
 # Debian's shared one loads: some 9 ms sooner, for 3 MiB more.
-GRAFT_LIBS = $(if $(filter static,$(HDF5)),$(patsubst -lhdf5,-l:libhdf5.a -lsz -ldl,$(LIBS)),$(LIBS))
+GRAFT_LIBS = $(if $(filter static,$(HDF5)),$(patsubst -lhdf5,-l:libhdf5.a -lsz,$(LIBS)),$(LIBS))
 $(BUILD)/graft: $(CLI:%.c=$(BUILD)/%.o) $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(GRAFT_LIBS) -o $@

@@ -31,6 +31,7 @@ static const struct {
     {"--fix", TEXT, offsetof(gf_args, fix), 0},
     {"--base", TEXT, offsetof(gf_args, base), 0},
     {"--threads", COUNT, offsetof(gf_args, threads), 1},
+    {"--pin", FLAG, offsetof(gf_args, pin), 0},
     {"--max-length", COUNT, offsetof(gf_args, max_length), 3},
     {"--batch", COUNT, offsetof(gf_args, batch), 1},
     {"--at", COUNT, offsetof(gf_args, at), 0},

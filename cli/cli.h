@@ -22,7 +22,7 @@ typedef struct gf_args {
     const char *output, *model, *input, *format, *text, *pairs, *to, *dtype, *fix, *base;
     const char *separator;
     int64_t threads, max_length, batch, at;
-    bool resume, force, quiet, json, scores, without_heads, profile;
+    bool resume, force, quiet, json, scores, without_heads, profile, pin;
     const char *strategies; /* these four are compare's */
     int64_t seeds;
     bool list, dry_run, keep;

@@ -62,6 +62,7 @@ static bool train(void *context, gf_err *e) {
     job *j = context;
     struct sigaction action = {.sa_handler = remember_first, .sa_flags = SA_RESTART};
     gf_trainer_options o = {.threads = (int)j->a->threads,
+                            .pin = j->a->pin,
                             .force = j->run->state == GF_COMPARE_REPLACE,
                             .resume = j->run->state == GF_COMPARE_STARTED,
                             .at_step = -1,
@@ -223,6 +224,7 @@ static bool estimate(const session *s, const gf_compare_entry *entry, double *se
     gf_engine engine = {0};
     bool ok = gf_compare_read(&s->compare, entry, entry->runs, &r, e) &&
               gf_engine_start(&engine, (int)s->a->threads, e) &&
+              (!s->a->pin || gf_pool_pin(engine.pool, e)) &&
               gf_run_open(&run, &r, NULL, &s->a->log, e) &&
               gf_run_estimate(&run, &engine, seconds, e);
     if (run.recipe) gf_run_close(&run);
@@ -297,8 +299,9 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_compare = {
     .name = "compare",
     .summary = "recipes or strategies with several seeds each, in one table",
-    .options = "--seeds --strategies --list --dry-run --keep --set --output --force --threads "
-               "--json --quiet",
+    .options =
+        "--seeds --strategies --list --dry-run --keep --set --output --force --threads --pin "
+        "--json --quiet",
     .least = 0,
     .most = -1,
     .run = run,
@@ -319,7 +322,7 @@ const gf_command gf_cmd_compare = {
             "  --keep         all checkpoints of finished runs\n"
             "  --force        replace runs of other recipes in that folder\n"
             "  --set a.b=v    override a key in every recipe; repeatable\n"
-            "  --threads N, --json, --quiet\n"
+            "  --threads N, --pin, --json, --quiet\n"
             "\n"
             "example: graft compare demo/two-phase.json --strategies all --seeds 2\n",
 };

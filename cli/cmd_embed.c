@@ -23,7 +23,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_embed = {
     .name = "embed",
     .summary = "embeddings of texts, as JSON Lines, TSV, NumPy or HDF5",
-    .options = "--model --input --text --format --output --threads --max-length --batch "
+    .options = "--model --input --text --format --output --threads --pin --max-length --batch "
                "--profile --quiet",
     .most = -1,
     .run = run,
@@ -40,7 +40,8 @@ const gf_command gf_cmd_embed = {
             "                  numbers between tabs; npy: float32 [texts, hidden]; h5: the\n"
             "                  same, dataset \"embeddings\" (default: by --output, else jsonl)\n"
             "  --output FILE   written as FILE.tmp, renamed when complete (default: -)\n"
-            "  --threads N     default: all processors\n"
+            "  --threads N     default: a processor of each core\n"
+            "  --pin           keep each thread on one processor\n"
             "  --max-length N  cut texts at N tokens (default: the model's)\n"
             "  --batch N       at most N texts at once (default: 512)\n"
             "  --profile       tell on standard error where the time went\n"

@@ -215,7 +215,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_eval = {
     .name = "eval",
     .summary = "a model's metrics on labelled texts",
-    .options = "--json --text --label --separator --threads --max-length --batch --quiet",
+    .options = "--json --text --label --separator --threads --pin --max-length --batch --quiet",
     .least = 2,
     .most = 2,
     .run = run,
@@ -231,7 +231,8 @@ const gf_command gf_cmd_eval = {
             "  --text NAME         the field that holds the text (default: a run's, or text)\n"
             "  --label TASK=FIELD  the field that holds a task's labels; repeatable\n"
             "  --separator S       between labels in a string (default: a run's, or |)\n"
-            "  --threads N         default: all processors\n"
+            "  --threads N         default: a processor of each core\n"
+            "  --pin               keep each thread on one processor\n"
             "  --max-length N      cut texts at N tokens (default: the model's)\n"
             "  --batch N           at most N texts at once (default: 512)\n"
             "  --quiet             no notes\n"

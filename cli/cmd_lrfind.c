@@ -55,6 +55,7 @@ static bool run(gf_args *a, gf_err *e) {
                            .end = a->end > 0 ? a->end : 10,
                            .steps = a->steps ? a->steps : 100,
                            .threads = (int)a->threads,
+                           .pin = a->pin,
                            .watch = {&screen, show_step, show_encoding, stop},
                            .log = a->log};
     gf_recipe r = {0};
@@ -72,7 +73,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_lrfind = {
     .name = "lrfind",
     .summary = "a learning rate for a phase, by a short test; writes nothing",
-    .options = "--phase --start --end --steps --set --threads --json --quiet",
+    .options = "--phase --start --end --steps --set --threads --pin --json --quiet",
     .least = 1,
     .most = 1,
     .run = run,
@@ -91,7 +92,8 @@ const gf_command gf_cmd_lrfind = {
             "  --steps N      updates, default 100\n"
             "  --set a.b=v    override a key; repeatable\n"
             "  --json         all points and suggestions as one object\n"
-            "  --threads N    default: all processors\n"
+            "  --threads N    default: a processor of each core\n"
+            "  --pin          keep each thread on one processor\n"
             "  --quiet        no notes, no moving line\n"
             "\n"
             "example: graft lrfind demo/two-phase.json --phase all --start 1e-5\n",

@@ -19,11 +19,11 @@ static bool run(gf_args *a, gf_err *e) {
     gf_text plan = {0};
     int64_t disk = 0;
     double seconds = 0;
-    bool ok = gf_cli_read_recipe(&r, a, a->words[0], e) &&
-              gf_engine_start(&engine, (int)a->threads, e) &&
-              gf_run_open(&opened, &r, NULL, &a->log, e) &&
-              gf_run_plan(&opened, &engine, &plan, &disk, e) &&
-              gf_run_estimate(&opened, &engine, &seconds, e);
+    bool ok =
+        gf_cli_read_recipe(&r, a, a->words[0], e) && gf_engine_start(&engine, (int)a->threads, e) &&
+        (!a->pin || gf_pool_pin(engine.pool, e)) && gf_run_open(&opened, &r, NULL, &a->log, e) &&
+        gf_run_plan(&opened, &engine, &plan, &disk, e) &&
+        gf_run_estimate(&opened, &engine, &seconds, e);
     ok = ok && print_recipe(a, &r, e) && gf_io_printf(a->out, e, "%s\n", plan.data) &&
          gf_io_printf(a->out, e, "estimated time on this machine, %d threads: %.1f minutes\n",
                       gf_pool_threads(engine.pool), seconds / 60);
@@ -37,7 +37,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_plan = {
     .name = "plan",
     .summary = "what a recipe would do and need; trains nothing",
-    .options = "--set --output --threads --quiet",
+    .options = "--set --output --threads --pin --quiet",
     .least = 1,
     .most = 1,
     .run = run,
@@ -49,7 +49,8 @@ const gf_command gf_cmd_plan = {
             "\n"
             "  --set a.b=v    override a key, e.g. --set phases.1.epochs=3; repeatable\n"
             "  --output DIR   the run folder (default: the recipe's \"output\")\n"
-            "  --threads N    default: all processors\n"
+            "  --threads N    default: a processor of each core\n"
+            "  --pin          keep each thread on one processor\n"
             "  --quiet        no notes\n"
             "\n"
             "example: graft plan demo/two-phase.json | less\n",

@@ -20,7 +20,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_resume = {
     .name = "resume",
     .summary = "go on with an interrupted run",
-    .options = "--at --force --threads --profile --quiet",
+    .options = "--at --force --threads --pin --profile --quiet",
     .least = 1,
     .most = 1,
     .run = run,
@@ -33,7 +33,8 @@ const gf_command gf_cmd_resume = {
             "\n"
             "  --at STEP      from the checkpoint of this step instead\n"
             "  --force        go on although something has changed\n"
-            "  --threads N    default: all processors; results do not depend on it\n"
+            "  --threads N    default: a processor of each core; results do not depend on it\n"
+            "  --pin          keep each thread on one processor\n"
             "  --profile      where the time went, as graft train does\n"
             "  --quiet        errors only\n"
             "\n"

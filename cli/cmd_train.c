@@ -15,6 +15,7 @@ void gf_cli_show_profile(const gf_profile *p) {
 bool gf_cli_train(const gf_recipe *r, gf_args *a, bool resume, gf_err *e) {
     gf_screen screen = {.live = gf_terminal_is_live(), .quiet = a->quiet};
     gf_trainer_options o = {.threads = (int)a->threads,
+                            .pin = a->pin,
                             .force = a->force,
                             .resume = resume,
                             .at_step = a->at,
@@ -54,7 +55,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_train = {
     .name = "train",
     .summary = "run all phases of a recipe",
-    .options = "--set --output --resume --force --threads --profile --quiet",
+    .options = "--set --output --resume --force --threads --pin --profile --quiet",
     .least = 1,
     .most = 1,
     .run = run,
@@ -69,7 +70,8 @@ const gf_command gf_cmd_train = {
             "  --resume       go on from the newest checkpoint of the run folder\n"
             "  --force        replace a run that is there already; with --resume, go on\n"
             "                 although recipe, data or base have changed\n"
-            "  --threads N    default: all processors; results do not depend on it\n"
+            "  --threads N    default: a processor of each core; results do not depend on it\n"
+            "  --pin          keep each thread on one processor\n"
             "  --profile      tell where the time went, on standard error and in the run\n"
             "                 folder: profile.txt, and profile.json for chrome://tracing\n"
             "  --quiet        errors only\n"

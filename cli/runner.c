@@ -33,7 +33,9 @@ bool gf_runner_open(gf_runner *r, const char *path, gf_runner_use use, const gf_
                        "folder, or use graft embed",
                        path);
     r->max_rows = a->batch ? a->batch : GF_EVAL_ROWS;
-    return use == GF_RUNNER_TOKENIZES || gf_engine_start(&r->engine, (int)a->threads, e);
+    if (use == GF_RUNNER_TOKENIZES) return true;
+    return gf_engine_start(&r->engine, (int)a->threads, e) &&
+           (!a->pin || gf_pool_pin(r->engine.pool, e));
 }
 
 void gf_runner_close(gf_runner *r) {

@@ -250,7 +250,7 @@ static const struct {
     const char *name;
     bool (*run)(selftest *s, gf_err *e);
 } checks[] = {
-    {"the BLAS keeps to one thread of its own", check_blas},
+    {"products have a kernel, or a BLAS that keeps to one thread", check_blas},
     {"all vector kernels give the plain ones' bits", check_kernels},
     {"all matrix kernels give the plain one's bits", check_tiles},
     {"a tiny BERT trains and is evaluated", check_training},

@@ -222,10 +222,13 @@ void gf_gemm_pack(gf_pool *pool, const gf_product *p, gf_real *out) {
 
 /* ---- which kernel ---- */
 
-bool gf_gemm_start(gf_err *e) { return gf_blas_start(e); }
+bool gf_gemm_start(gf_err *e) { return gf_tiles_best() || gf_blas_start(e); }
 
 const char *gf_gemm_name(char *text, int size) {
-    if (!gf_tiles_best()) return gf_blas_name(text, size);
+    if (!gf_tiles_best()) {
+        gf_blas_start(NULL); /* which name it has is only known then */
+        return gf_blas_name(text, size);
+    }
     snprintf(text, (size_t)size, "own kernel"); /* its tables give the same bits */
     return text;
 }

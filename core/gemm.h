@@ -50,8 +50,8 @@ int64_t gf_gemm_packed(int64_t n, int64_t k);
 /* Packs the op(B) of p into out; the other matrices are not looked at. */
 void gf_gemm_pack(gf_pool *pool, const gf_product *p, gf_real *out);
 
-/* Makes the BLAS single-threaded and checks that it obeys; GF_E_INTERNAL with what to do if not.
- * Call once at start, before any product. */
+/* Where there is no kernel of our own, loads the BLAS, makes it single-threaded and checks that it
+ * obeys; GF_E_INTERNAL with what to do if not. Call once at start, before any product. */
 bool gf_gemm_start(gf_err *e);
 /* What the products' bits depend on, for reports and for keys of what is kept of results: "own
  * kernel", whose tables all agree, or "OpenBLAS 0.3.21 ... Zen". */

@@ -1,6 +1,7 @@
 #include "core/gemm_blas.h"
 
-#include <cblas.h>
+#include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,10 +12,16 @@ enum { PANELS = 8, MANY_PANELS = 16, ROW_STEP = 24, COLUMN_STEP = 48 };
 static const double LEAST_WORK = 1 << 21, MUCH_WORK = 1 << 28;
 
 #if GF_REAL_IS_FLOAT
-#define BLAS_GEMM cblas_sgemm
+static const char GEMM[] = "cblas_sgemm";
 #else
-#define BLAS_GEMM cblas_dgemm
+static const char GEMM[] = "cblas_dgemm";
 #endif
+enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 }; /* of the C interface to the BLAS */
+
+/* The process's, since the library is. */
+static gf_blas blas;
+static gf_err blas_error;
+static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
 
 /* Cheaper than adding afterwards: BLAS would clear C first. */
 static void start_rows(const gf_product *p) {
@@ -25,10 +32,9 @@ static void start_rows(const gf_product *p) {
 void gf_blas_gemm_here(const gf_product *p) {
     bool starts = p->start && !p->add;
     if (starts) start_rows(p);
-    BLAS_GEMM(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
-              p->transpose_b ? CblasTrans : CblasNoTrans, (blasint)p->m, (blasint)p->n,
-              (blasint)p->k, 1, p->a, (blasint)p->lda, p->b, (blasint)p->ldb,
-              p->add || starts ? 1 : 0, p->c, (blasint)p->ldc);
+    blas.gemm(ROW_MAJOR, p->transpose_a ? TRANSPOSED : AS_IT_IS,
+              p->transpose_b ? TRANSPOSED : AS_IT_IS, (int)p->m, (int)p->n, (int)p->k, 1, p->a,
+              (int)p->lda, p->b, (int)p->ldb, p->add || starts ? 1 : 0, p->c, (int)p->ldc);
 }
 
 typedef struct panels {
@@ -84,18 +90,51 @@ void gf_blas_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *c
     gf_pool_run(pool, pieces(p->m, s.rows) * s.across, run_panel, &s);
 }
 
+/* POSIX lets a void * of dlsym() be a function; ISO C does not let it be cast to one. */
+static bool find(void *library, const char *name, void *function) {
+    void *found = dlsym(library, name);
+    memcpy(function, &found, sizeof found);
+    return found != NULL;
+}
+
+bool gf_blas_load(gf_blas *b, const char *name, gf_err *e) {
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    const char *why = library ? NULL : dlerror();
+    if (!library)
+        return gf_fail(e, GF_E_INTERNAL,
+                       "OpenBLAS: it cannot be loaded (%s), and this processor has no kernel of "
+                       "graft's own; install libopenblas0-pthread",
+                       why ? why : name);
+    if (find(library, GEMM, &b->gemm) &&
+        find(library, "openblas_set_num_threads", &b->set_num_threads) &&
+        find(library, "openblas_get_num_threads", &b->get_num_threads) &&
+        find(library, "openblas_get_config", &b->get_config) &&
+        find(library, "openblas_get_corename", &b->get_corename))
+        return true;
+    *b = (gf_blas){0};
+    dlclose(library);
+    return gf_fail(e, GF_E_INTERNAL,
+                   "OpenBLAS: %s lacks functions of it; install libopenblas0-pthread", name);
+}
+
+static void load(void) { gf_blas_load(&blas, "libopenblas.so.0", &blas_error); }
+
 bool gf_blas_start(gf_err *e) {
-    openblas_set_num_threads(1);
-    if (openblas_get_num_threads() == 1) return true;
-    return gf_fail(
-        e, GF_E_INTERNAL,
-        "OpenBLAS: it keeps %d threads although 1 was asked for, so results would change "
-        "with them; set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1, or install its "
-        "pthread build (libopenblas0-pthread)",
-        openblas_get_num_threads());
+    pthread_once(&blas_once, load);
+    if (!blas.gemm) return gf_fail(e, blas_error.code, "%s", blas_error.text);
+    blas.set_num_threads(1);
+    if (blas.get_num_threads() == 1) return true;
+    return gf_fail(e, GF_E_INTERNAL,
+                   "OpenBLAS: it keeps %d threads although 1 was asked for, so results would "
+                   "change with them; set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1, or "
+                   "install its pthread build (libopenblas0-pthread)",
+                   blas.get_num_threads());
 }
 
 const char *gf_blas_name(char *text, int size) {
-    snprintf(text, (size_t)size, "%s, core %s", openblas_get_config(), openblas_get_corename());
+    if (blas.gemm)
+        snprintf(text, (size_t)size, "%s, core %s", blas.get_config(), blas.get_corename());
+    else
+        snprintf(text, (size_t)size, "OpenBLAS, not loaded");
     return text;
 }

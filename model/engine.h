@@ -18,7 +18,7 @@ typedef struct gf_engine {
     gf_profile *profile; /* NULL: off; set by gf_engine_profile() */
 } gf_engine;
 
-/* threads 0: the processors there are. Checks that the BLAS keeps to one thread of its own. */
+/* threads 0: gf_pool_processors(). Where products need a BLAS, it is loaded and checked. */
 bool gf_engine_start(gf_engine *n, int threads, gf_err *e);
 void gf_engine_stop(gf_engine *n);
 /* Spans of this profile, which outlives the engine, are from now on the ops it runs, and what its

@@ -101,7 +101,8 @@ typedef struct gf_lrfind_options {
     const char *phase; /* its name, or its number from 0; NULL: the first that trains something */
     double start, end; /* 0 < start < end */
     int64_t steps;
-    int threads; /* 0: all processors */
+    int threads; /* 0: gf_pool_processors() */
+    bool pin;    /* each to a processor */
     gf_lrfind_watch watch;
     gf_log log;
 } gf_lrfind_options;

@@ -517,7 +517,9 @@ static bool open_new(trainer *t, gf_err *e) {
 static bool open_run(trainer *t, gf_err *e) {
     int64_t losses = t->recipe->n_tasks > 0 ? t->recipe->n_tasks : 1;
     bool ok;
-    if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
+    if (!gf_engine_start(&t->engine, t->o->threads, e) ||
+        (t->o->pin && !gf_pool_pin(t->engine.pool, e)))
+        return false;
     gf_engine_profile(&t->engine, t->o->profile);
     if (!gf_journal_start(&t->journal, t->recipe, e)) return false;
     if (!gf_history_start(&t->history, t->recipe, e)) return false;

@@ -59,7 +59,8 @@ typedef struct gf_watch {
 } gf_watch;
 
 typedef struct gf_trainer_options {
-    int threads;              /* 0: all processors */
+    int threads;              /* 0: gf_pool_processors() */
+    bool pin;                 /* each to a processor */
     bool force;               /* replace a run that is there */
     bool resume;              /* go on from the newest checkpoint of the output folder */
     int64_t at_step;          /* with resume: from the checkpoint of this step; -1: the newest */

@@ -248,6 +248,8 @@ static void test_blas(void **state) {
     matrices *s = *state;
     gf_pool *pool = gf_pool_new(2, NULL);
     mark_job job = {s->seen, 0};
+    gf_err e = {0};
+    if (!gf_blas_start(&e)) fail_msg("%s", e.text);
     fill(s->first, 3);
     for (int z = 0; z < N_SIZES; z++) {
         gf_product p = product_of(s, &sizes[z], z & 1, z & 2);
@@ -258,6 +260,23 @@ static void test_blas(void **state) {
         check(s, &p, s->first);
     }
     gf_pool_free(pool);
+}
+
+/* Where it is needed and is not there, or is something else. */
+static void test_no_blas(void **state) {
+    gf_err e = {0}, other = {0};
+    gf_blas b = {0};
+    char name[256];
+    (void)state;
+    assert_false(gf_blas_load(&b, "libno-such-blas.so.0", &e));
+    assert_int_equal(e.code, GF_E_INTERNAL);
+    assert_non_null(strstr(e.text, "libno-such-blas.so.0"));
+    assert_non_null(strstr(e.text, "; install libopenblas0-pthread"));
+    assert_false(gf_blas_load(&b, "libm.so.6", &other));
+    assert_string_equal(other.text, "OpenBLAS: libm.so.6 lacks functions of it; install "
+                                    "libopenblas0-pthread");
+    assert_null(b.gemm);
+    if (gf_tiles_best()) assert_non_null(strstr(gf_gemm_name(name, 256), "own kernel"));
 }
 
 static void test_nothing(void **state) {
@@ -275,6 +294,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_chains, make, unmake),
         cmocka_unit_test_setup_teardown(test_long_chains, make, unmake),
         cmocka_unit_test_setup_teardown(test_blas, make, unmake),
+        cmocka_unit_test(test_no_blas),
         cmocka_unit_test_setup_teardown(test_nothing, make, unmake),
     };
     gf_err e = {0};
