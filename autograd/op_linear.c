@@ -16,9 +16,25 @@ enum { PIECE = 6 * GF_BLOCK_ROWS, LARGEST_PACKED = 1 << 22 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* A product in fp32 or, where the graph says so, in bf16, and the scratch it takes; -1: it cannot
+ * be done. */
+static void multiply(const gf_node *n, const gf_product *p, gf_epilogue *then, gf_node *context) {
+    if (gf_node_onednn(n))
+        gf_onednn_gemm(gf_node_onednn(n), gf_node_pool(n), p, then, context);
+    else
+        gf_gemm(gf_node_pool(n), p, then, context);
+}
+
+static int64_t work_of(const gf_node *n, gf_product p) {
+    gf_onednn *o = gf_node_onednn(n);
+    return o ? gf_onednn_work(o, &p) : gf_gemm_work(p.n, p.k);
+}
+
+/* In bf16 there are no pieces: its product of dW sums over all tokens best. */
 static int64_t piece_size(const gf_node *n) {
     const gf_shape *w = &n->in[1]->shape;
     int64_t tokens = n->shape.dim[0];
+    if (gf_node_onednn(n)) return tokens;
     return gf_gemm_packed(w->dim[1], w->dim[0]) > LARGEST_PACKED ? tokens : least(tokens, PIECE);
 }
 
@@ -29,11 +45,15 @@ static int64_t packed_size(const gf_node *n) {
     return pieces && n->in[0]->wants_grad ? gf_gemm_packed(w->dim[1], w->dim[0]) : 0;
 }
 
-static void plan_backward(gf_node *n) {
-    const gf_shape *w = &n->in[1]->shape;
-    int64_t for_w = gf_gemm_work(w->dim[1], piece_size(n));
-    int64_t for_x = gf_gemm_work(w->dim[1], w->dim[0]), packed = packed_size(n);
+static bool plan_backward(gf_node *n) {
+    int64_t i = n->in[1]->shape.dim[1], o = n->in[1]->shape.dim[0], packed = packed_size(n);
+    bool dw = n->in[1]->wants_grad || !gf_node_onednn(n);
+    bool dx = n->in[0]->wants_grad || !gf_node_onednn(n);
+    int64_t for_w =
+        dw ? work_of(n, (gf_product){.n = i, .k = piece_size(n), .transpose_a = true}) : 0;
+    int64_t for_x = dx ? work_of(n, (gf_product){.n = i, .k = o}) : 0;
     n->n_backward = packed + (for_w > for_x || packed ? for_w : for_x);
+    return for_w >= 0 && for_x >= 0;
 }
 
 /* y from z, which only GELUs save. */
@@ -54,8 +74,10 @@ static const char *infer(gf_node *n) {
     if (b->dim[0] != w->dim[0]) return "W and b differ in their output width O";
     n->shape = gf_shape2(x->dim[0], w->dim[0]);
     n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
-    n->n_forward = gf_gemm_work(w->dim[0], w->dim[1]);
-    plan_backward(n);
+    n->n_forward =
+        work_of(n, (gf_product){.n = w->dim[0], .k = w->dim[1], .transpose_b = true});
+    if (n->n_forward < 0 || !plan_backward(n))
+        return "oneDNN has no fast product for this shape, or memory is out; use precision fp32";
     if (is_gelu(n)) n->rebuild = rebuild;
     n->overwrites = 1u << 0;
     n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
@@ -91,7 +113,7 @@ static void forward(gf_node *n) {
                     .ldc = o,
                     .start = n->in[2]->x,
                     .work = n->scratch};
-    gf_gemm(gf_node_pool(n), &p, n->attr.kind == GF_ACT_NONE ? NULL : activate, n);
+    multiply(n, &p, n->attr.kind == GF_ACT_NONE ? NULL : activate, n);
 }
 
 /* g becomes dz. */
@@ -147,11 +169,11 @@ static void backward_piece(gf_node *n, int64_t first, int64_t rows) {
     if (n->in[2]->g) gf_columns_sum(n, rows, o, n->g + first * o, NULL, n->in[2]->g);
     if (n->in[1]->g) {
         p = product_dw(n, first, rows);
-        gf_gemm(gf_node_pool(n), &p, NULL, NULL);
+        multiply(n, &p, NULL, NULL);
     }
     if (n->in[0]->g) {
         p = product_dx(n, first, rows);
-        gf_gemm(gf_node_pool(n), &p, NULL, NULL);
+        multiply(n, &p, NULL, NULL);
     }
 }
 

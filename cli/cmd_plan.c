@@ -21,6 +21,7 @@ static bool run(gf_args *a, gf_err *e) {
     double seconds = 0;
     bool ok = gf_cli_read_recipe(&r, a, a->words[0], e) &&
               gf_engine_start(&engine, (int)a->threads, e) &&
+              gf_engine_precision(&engine, r.precision, e) &&
               gf_run_open(&opened, &r, NULL, &a->log, e) &&
               gf_run_plan(&opened, &engine, &plan, &disk, e) &&
               gf_run_estimate(&opened, &engine, &seconds, e);

@@ -110,7 +110,7 @@ static void keep_if_best(trainer *t, double value, bool *is_best) {
 }
 
 static gf_state state_of(trainer *t) {
-    return (gf_state){&t->at, &t->journal, t->inputs, &t->history, &t->stepper};
+    return (gf_state){&t->at, &t->journal, t->inputs, &t->history, &t->stepper, &t->engine};
 }
 
 /* Starts a save of the run as it stands. */
@@ -517,7 +517,9 @@ static bool open_new(trainer *t, gf_err *e) {
 static bool open_run(trainer *t, gf_err *e) {
     int64_t losses = t->recipe->n_tasks > 0 ? t->recipe->n_tasks : 1;
     bool ok;
-    if (!gf_engine_start(&t->engine, t->o->threads, e)) return false;
+    if (!gf_engine_start(&t->engine, t->o->threads, e) ||
+        !gf_engine_precision(&t->engine, t->recipe->precision, e))
+        return false;
     gf_engine_profile(&t->engine, t->o->profile);
     if (!gf_journal_start(&t->journal, t->recipe, e)) return false;
     if (!gf_history_start(&t->history, t->recipe, e)) return false;
