@@ -74,8 +74,7 @@ static const char *infer(gf_node *n) {
     if (b->dim[0] != w->dim[0]) return "W and b differ in their output width O";
     n->shape = gf_shape2(x->dim[0], w->dim[0]);
     n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
-    n->n_forward =
-        work_of(n, (gf_product){.n = w->dim[0], .k = w->dim[1], .transpose_b = true});
+    n->n_forward = work_of(n, (gf_product){.n = w->dim[0], .k = w->dim[1], .transpose_b = true});
     if (n->n_forward < 0 || !plan_backward(n))
         return "oneDNN has no fast product for this shape, or memory is out; use precision fp32";
     if (is_gelu(n)) n->rebuild = rebuild;

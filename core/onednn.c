@@ -376,9 +376,9 @@ static bool start(gf_onednn *o, gf_err *e) {
         if (!start_worker(o, &o->workers[i], e)) return false;
     if (find_or_make(o, &probe, &c, e)) return true;
     return gf_fail(e, GF_E_INVALID,
-                   "precision: oneDNN has no fast bf16 product for this processor (its kernel is "
-                   "\"%s\"); use precision fp32",
-                   o->kernel);
+                   "precision: oneDNN has no fast bf16 product for this processor (%s); use "
+                   "precision fp32",
+                   *o->kernel ? o->kernel : "no kernel at all");
 }
 
 static bool check_processor(const gf_onednn_options *options, gf_err *e) {

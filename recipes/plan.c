@@ -77,8 +77,7 @@ static bool add_header(const gf_run *r, const gf_engine *n, gf_text *out, gf_err
               add_data_line(r, "dev", &r->dev, out, e) &&
               add_data_line(r, "test", &r->test, out, e);
     if (ok && n->onednn)
-        ok = gf_text_add(out, e, "products %s\n",
-                         gf_engine_products(n, products, sizeof products));
+        ok = gf_text_add(out, e, "products %s\n", gf_engine_products(n, products, sizeof products));
     return ok &&
            gf_text_add(out, e, "select   %s; seed %llu; output %s\n", r->recipe->select_metric,
                        (unsigned long long)r->recipe->seed, r->recipe->output);

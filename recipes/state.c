@@ -53,10 +53,10 @@ static bool add_generators(const gf_recipe *r, cJSON *j, gf_err *e) {
 char *gf_state_to_json(const gf_state *s, const gf_recipe *r, gf_err *e) {
     cJSON *j = gf_json_object(NULL, NULL, e), *inputs = NULL;
     char kernels[128], *text = NULL;
-    bool ok = j && gf_progress_add(s->at, j, e) && add_journal(s, j, e) &&
-              gf_history_add(s->history, r, j, e) && add_learned(s, j, e) &&
-              add_generators(r, j, e) &&
-              gf_json_string(j, "kernels", gf_engine_products(s->engine, kernels, sizeof kernels), e);
+    bool ok =
+        j && gf_progress_add(s->at, j, e) && add_journal(s, j, e) &&
+        gf_history_add(s->history, r, j, e) && add_learned(s, j, e) && add_generators(r, j, e) &&
+        gf_json_string(j, "kernels", gf_engine_products(s->engine, kernels, sizeof kernels), e);
     if (ok && (!(inputs = cJSON_Duplicate(s->inputs, true)) ||
                !cJSON_AddItemToObject(j, "inputs", inputs))) {
         cJSON_Delete(inputs);
