@@ -9,6 +9,7 @@
 struct gf_graph {
     gf_pool *pool;
     gf_profile *profile;
+    gf_onednn *onednn;
     const gf_vec *vec;
     gf_node **nodes; /* [n], reused from batch to batch: capacity nodes exist */
     int64_t n, made, capacity;
@@ -41,6 +42,8 @@ void gf_graph_free(gf_graph *g) {
 
 void gf_graph_set_profile(gf_graph *g, gf_profile *p) { g->profile = p; }
 
+void gf_graph_set_onednn(gf_graph *g, gf_onednn *o) { g->onednn = o; }
+
 void gf_graph_reset(gf_graph *g) {
     g->n = 0;
     g->how = 0;
@@ -50,6 +53,7 @@ void gf_graph_reset(gf_graph *g) {
 
 const gf_vec *gf_node_vec(const gf_node *n) { return n->graph->vec; }
 gf_pool *gf_node_pool(const gf_node *n) { return n->graph->pool; }
+gf_onednn *gf_node_onednn(const gf_node *n) { return n->graph->onednn; }
 int gf_graph_size(const gf_graph *g) { return (int)g->n; }
 const gf_node *gf_graph_node(const gf_graph *g, int i) { return g->nodes[i]; }
 size_t gf_graph_bytes(const gf_graph *g) { return g->plan.elements * sizeof(gf_real); }

@@ -6,6 +6,7 @@
 #ifndef GF_AUTOGRAD_OP_H
 #define GF_AUTOGRAD_OP_H
 
+#include "core/onednn.h"
 #include "core/param.h"
 #include "core/pool.h"
 #include "core/real.h"
@@ -98,6 +99,8 @@ static inline gf_real *gf_out(gf_node *n) { return (gf_real *)(uintptr_t)n->x; }
 
 const gf_vec *gf_node_vec(const gf_node *n);
 gf_pool *gf_node_pool(const gf_node *n);
+/* What the products of linear ops go through; NULL: gf_gemm(). */
+gf_onednn *gf_node_onednn(const gf_node *n);
 
 /* Work over rows in fixed blocks through the pool: run(n, first, rows) for each. */
 typedef void gf_row_block(gf_node *n, int64_t first, int64_t rows);

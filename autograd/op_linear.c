@@ -14,7 +14,28 @@ static bool is_gelu(const gf_node *n) {
 /* Where packing a weight that stands still costs as much as some of the product, it is kept. */
 enum { FEW_TOKENS = 256 };
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+/* A product in fp32 or, where the graph says so, in bf16, and the scratch it takes; -1: it cannot
+ * be done. */
+static void multiply(const gf_node *n, const gf_product *p, gf_epilogue *then, gf_node *context) {
+    if (gf_node_onednn(n))
+        gf_onednn_gemm(gf_node_onednn(n), gf_node_pool(n), p, then, context);
+    else
+        gf_gemm(gf_node_pool(n), p, then, context);
+}
+
+static int64_t work_of(const gf_node *n, gf_product p) {
+    gf_onednn *o = gf_node_onednn(n);
+    return o ? gf_onednn_work(o, &p) : gf_gemm_work(p.n, p.k);
+}
+
+static bool plan_backward(gf_node *n) {
+    int64_t t = n->shape.dim[0], i = n->in[1]->shape.dim[1], o = n->in[1]->shape.dim[0];
+    bool dw = n->in[1]->wants_grad, dx = n->in[0]->wants_grad;
+    int64_t for_w = dw ? work_of(n, (gf_product){.n = i, .k = t, .transpose_a = true}) : 0;
+    int64_t for_x = dx ? work_of(n, (gf_product){.n = i, .k = o}) : 0;
+    n->n_backward = for_w > for_x ? for_w : for_x;
+    return for_w >= 0 && for_x >= 0;
+}
 
 /* y from z, which only GELUs save. */
 static void rebuild_rows(gf_node *n, int64_t first, int64_t rows) {
@@ -34,8 +55,9 @@ static const char *infer(gf_node *n) {
     if (b->dim[0] != w->dim[0]) return "W and b differ in their output width O";
     n->shape = gf_shape2(x->dim[0], w->dim[0]);
     n->n_aux = is_gelu(n) && n->wants_grad ? gf_shape_count(&n->shape) : 0;
-    n->n_forward = gf_gemm_work(w->dim[0], w->dim[1]);
-    n->n_backward = larger(gf_gemm_work(w->dim[1], x->dim[0]), gf_gemm_work(w->dim[1], w->dim[0]));
+    n->n_forward = work_of(n, (gf_product){.n = w->dim[0], .k = w->dim[1], .transpose_b = true});
+    if (n->n_forward < 0 || !plan_backward(n))
+        return "oneDNN has no fast product for this shape, or memory is out; use precision fp32";
     if (is_gelu(n)) n->rebuild = rebuild;
     n->overwrites = 1u << 0;
     n->keeps = (unsigned)(n->in[1]->wants_grad ? 1u << 0 : 0) | 1u << 1;
@@ -59,7 +81,7 @@ static void activate(void *context, int64_t row, int64_t rows, int64_t column, i
 
 static const gf_real *packed_weight(const gf_node *n) {
     gf_param *w = n->in[1]->param;
-    if (!w || w->trainable || n->shape.dim[0] > FEW_TOKENS) return NULL;
+    if (!w || w->trainable || n->shape.dim[0] > FEW_TOKENS || gf_node_onednn(n)) return NULL;
     return gf_param_packed(w, gf_node_pool(n));
 }
 
@@ -78,7 +100,7 @@ static void forward(gf_node *n) {
                     .start = n->in[2]->x,
                     .packed = packed_weight(n),
                     .work = n->scratch};
-    gf_gemm(gf_node_pool(n), &p, n->attr.kind == GF_ACT_NONE ? NULL : activate, n);
+    multiply(n, &p, n->attr.kind == GF_ACT_NONE ? NULL : activate, n);
 }
 
 /* g becomes dz. */
@@ -107,7 +129,7 @@ static void multiply_dx(gf_node *n) {
                     .ldc = i,
                     .add = !(n->fresh & 1u << 0),
                     .work = n->scratch};
-    gf_gemm(gf_node_pool(n), &p, NULL, NULL);
+    multiply(n, &p, NULL, NULL);
 }
 
 /* dW += dzᵀ x. */
@@ -125,7 +147,7 @@ static void multiply_dw(gf_node *n) {
                     .ldc = i,
                     .add = true,
                     .work = n->scratch};
-    gf_gemm(gf_node_pool(n), &p, NULL, NULL);
+    multiply(n, &p, NULL, NULL);
 }
 
 static void backward(gf_node *n) {

@@ -30,6 +30,7 @@ static const struct {
     {"--pairs", TEXT, offsetof(gf_args, pairs), 0},
     {"--fix", TEXT, offsetof(gf_args, fix), 0},
     {"--base", TEXT, offsetof(gf_args, base), 0},
+    {"--precision", TEXT, offsetof(gf_args, precision), 0},
     {"--threads", COUNT, offsetof(gf_args, threads), 1},
     {"--pin", FLAG, offsetof(gf_args, pin), 0},
     {"--max-length", COUNT, offsetof(gf_args, max_length), 3},

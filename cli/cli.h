@@ -20,7 +20,7 @@ typedef struct gf_args {
     const char **labels; /* [n_labels] of --label */
     int64_t n_labels;
     const char *output, *model, *input, *format, *text, *pairs, *to, *dtype, *fix, *base;
-    const char *separator;
+    const char *separator, *precision;
     int64_t threads, max_length, batch, at;
     bool resume, force, quiet, json, scores, without_heads, profile, pin;
     const char *strategies; /* these four are compare's */

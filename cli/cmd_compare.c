@@ -225,6 +225,7 @@ static bool estimate(const session *s, const gf_compare_entry *entry, double *se
     bool ok = gf_compare_read(&s->compare, entry, entry->runs, &r, e) &&
               gf_engine_start(&engine, (int)s->a->threads, e) &&
               (!s->a->pin || gf_pool_pin(engine.pool, e)) &&
+              gf_engine_precision(&engine, r.precision, e) &&
               gf_run_open(&run, &r, NULL, &s->a->log, e) &&
               gf_run_estimate(&run, &engine, seconds, e);
     if (run.recipe) gf_run_close(&run);

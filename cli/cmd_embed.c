@@ -23,8 +23,8 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_embed = {
     .name = "embed",
     .summary = "embeddings of texts, as JSON Lines, TSV, NumPy or HDF5",
-    .options = "--model --input --text --format --output --threads --pin --max-length --batch "
-               "--profile --quiet",
+    .options = "--model --input --text --format --output --threads --pin --precision "
+               "--max-length --batch --profile --quiet",
     .most = -1,
     .run = run,
     .help = "usage: graft embed --model M [--input FILE] [TEXT...] [options]\n"
@@ -42,6 +42,7 @@ const gf_command gf_cmd_embed = {
             "  --output FILE   written as FILE.tmp, renamed when complete (default: -)\n"
             "  --threads N     default: a processor of each core\n"
             "  --pin           keep each thread on one processor\n"
+            "  --precision P   fp32, or bf16 where the processor has it (default: fp32)\n"
             "  --max-length N  cut texts at N tokens (default: the model's)\n"
             "  --batch N       at most N texts at once (default: 512)\n"
             "  --profile       tell on standard error where the time went\n"

@@ -215,7 +215,8 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_eval = {
     .name = "eval",
     .summary = "a model's metrics on labelled texts",
-    .options = "--json --text --label --separator --threads --pin --max-length --batch --quiet",
+    .options = "--json --text --label --separator --threads --pin --precision --max-length "
+               "--batch --quiet",
     .least = 2,
     .most = 2,
     .run = run,
@@ -233,6 +234,7 @@ const gf_command gf_cmd_eval = {
             "  --separator S       between labels in a string (default: a run's, or |)\n"
             "  --threads N         default: a processor of each core\n"
             "  --pin               keep each thread on one processor\n"
+            "  --precision P       fp32, or bf16 where the processor has it (default: fp32)\n"
             "  --max-length N      cut texts at N tokens (default: the model's)\n"
             "  --batch N           at most N texts at once (default: 512)\n"
             "  --quiet             no notes\n"

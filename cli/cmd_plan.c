@@ -21,7 +21,8 @@ static bool run(gf_args *a, gf_err *e) {
     double seconds = 0;
     bool ok =
         gf_cli_read_recipe(&r, a, a->words[0], e) && gf_engine_start(&engine, (int)a->threads, e) &&
-        (!a->pin || gf_pool_pin(engine.pool, e)) && gf_run_open(&opened, &r, NULL, &a->log, e) &&
+        (!a->pin || gf_pool_pin(engine.pool, e)) && gf_engine_precision(&engine, r.precision, e) &&
+        gf_run_open(&opened, &r, NULL, &a->log, e) &&
         gf_run_plan(&opened, &engine, &plan, &disk, e) &&
         gf_run_estimate(&opened, &engine, &seconds, e);
     ok = ok && print_recipe(a, &r, e) && gf_io_printf(a->out, e, "%s\n", plan.data) &&

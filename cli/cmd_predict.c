@@ -119,7 +119,8 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_predict = {
     .name = "predict",
     .summary = "labels and scores of texts, for all heads at once",
-    .options = "--model --input --text --scores --threads --pin --max-length --batch --quiet",
+    .options = "--model --input --text --scores --threads --pin --precision --max-length --batch "
+               "--quiet",
     .most = -1,
     .run = run,
     .help = "usage: graft predict --model M [--input FILE] [TEXT...] [options]\n"
@@ -137,6 +138,7 @@ const gf_command gf_cmd_predict = {
             "  --scores        adds \"scores\": {\"LABEL\": 0.98, ...} with all classes\n"
             "  --threads N     default: a processor of each core\n"
             "  --pin           keep each thread on one processor\n"
+            "  --precision P   fp32, or bf16 where the processor has it (default: fp32)\n"
             "  --max-length N  cut texts at N tokens (default: the model's)\n"
             "  --batch N       at most N texts at once (default: 512)\n"
             "  --quiet         no notes\n"

@@ -185,7 +185,7 @@ static bool run(gf_args *a, gf_err *e) {
 const gf_command gf_cmd_similarity = {
     .name = "similarity",
     .summary = "cosines between texts",
-    .options = "--model --pairs --threads --pin --max-length --batch --quiet",
+    .options = "--model --pairs --threads --pin --precision --max-length --batch --quiet",
     .most = -1,
     .run = run,
     .help = "usage: graft similarity --model M A B [C...] [options]\n"
@@ -201,6 +201,7 @@ const gf_command gf_cmd_similarity = {
             "                  sentence1 and sentence2 (or sentence_a, text1, text_a, a)\n"
             "  --threads N     default: a processor of each core\n"
             "  --pin           keep each thread on one processor\n"
+            "  --precision P   fp32, or bf16 where the processor has it (default: fp32)\n"
             "  --max-length N  cut texts at N tokens (default: the model's)\n"
             "  --batch N       at most N texts at once (default: 512)\n"
             "  --quiet         no notes\n"

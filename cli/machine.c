@@ -5,6 +5,7 @@
 #include "core/io.h"
 #include "core/json.h"
 #include "core/mem.h"
+#include "core/onednn.h"
 #include "core/vec.h"
 #include "core/version.h"
 
@@ -49,6 +50,17 @@ static char *find_value(char *text, const char *key) {
     return colon;
 }
 
+/* Whether `precision` may be bf16 here, and through what or why not. */
+static bool add_bf16(gf_text *out, gf_err *e) {
+    gf_err why = {0};
+    char name[128];
+    gf_onednn *o = gf_onednn_open(&(gf_onednn_options){.type = GF_ONEDNN_BF16}, &why);
+    bool ok = o ? add_line(out, "bf16", gf_onednn_name(o, name, sizeof name), e)
+                : gf_text_add(out, e, "%-11s no: %s\n", "bf16", why.text);
+    gf_onednn_close(o);
+    return ok;
+}
+
 static bool add_from_file(gf_text *out, const char *name, const char *path, const char *key,
                           gf_err *e) {
     size_t size = 0;
@@ -66,6 +78,7 @@ bool gf_machine_add_hardware(gf_text *out, gf_err *e) {
     double pages = (double)sysconf(_SC_PHYS_PAGES), page = (double)sysconf(_SC_PAGESIZE);
     return add_from_file(out, "processor", "/proc/cpuinfo", "model name", e) &&
            add_line(out, "features", gf_vec_cpu_features(features, sizeof features), e) &&
+           add_bf16(out, e) &&
            gf_text_add(out, e, "%-11s %ld online\n", "processors", sysconf(_SC_NPROCESSORS_ONLN)) &&
            gf_text_add(out, e, "%-11s %.1f GiB\n", "memory", pages * page / (1 << 30)) &&
            add_from_file(out, "available", "/proc/meminfo", "MemAvailable", e) &&

@@ -4,6 +4,8 @@
 #include "checkpoints/open.h"
 #include "recipes/evaluate.h"
 
+#include <string.h>
+
 static bool open_model(gf_runner *r, const char *path, gf_runner_use use, const gf_args *a,
                        gf_err *e) {
     /* A tokenizer's folder may lack weights, and those of a model need not be read. */
@@ -21,6 +23,18 @@ static bool choose_length(gf_runner *r, const char *path, const gf_args *a, gf_e
                    (long long)r->max_length, (long long)most, path, (long long)most);
 }
 
+static bool start_engine(gf_engine *n, const gf_args *a, gf_err *e) {
+    int p = 0;
+    while (a->precision && gf_precision_names[p] &&
+           strcmp(a->precision, gf_precision_names[p]) != 0)
+        p++;
+    if (!gf_precision_names[p])
+        return gf_fail(e, GF_E_USAGE, "--precision: \"%s\" is unknown; use fp32 or bf16",
+                       a->precision);
+    return gf_engine_start(n, (int)a->threads, e) && (!a->pin || gf_pool_pin(n->pool, e)) &&
+           gf_engine_precision(n, (gf_precision)p, e);
+}
+
 bool gf_runner_open(gf_runner *r, const char *path, gf_runner_use use, const gf_args *a,
                     gf_err *e) {
     if (!path)
@@ -33,9 +47,7 @@ bool gf_runner_open(gf_runner *r, const char *path, gf_runner_use use, const gf_
                        "folder, or use graft embed",
                        path);
     r->max_rows = a->batch ? a->batch : GF_EVAL_ROWS;
-    if (use == GF_RUNNER_TOKENIZES) return true;
-    return gf_engine_start(&r->engine, (int)a->threads, e) &&
-           (!a->pin || gf_pool_pin(r->engine.pool, e));
+    return use == GF_RUNNER_TOKENIZES || start_engine(&r->engine, a, e);
 }
 
 void gf_runner_close(gf_runner *r) {

@@ -1,4 +1,5 @@
-/* runner: a model opened to be run, as --threads, --pin, --max-length and --batch want it.
+/* runner: a model opened to be run, as --threads, --pin, --precision, --max-length and --batch
+ * want it.
  *
  *     gf_runner r = {0};
  *     if (!gf_runner_open(&r, a->model, GF_RUNNER_EMBEDS, a, e)) goto done;

@@ -4,6 +4,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #if GF_VEC_X86
 static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -31,6 +35,22 @@ const gf_vec *gf_vec_best(void) {
     return best;
 }
 
+#if defined(__x86_64__)
+/* The compiler has no test of it: leaf 7 of CPUID, EDX bits 22 (AMX-BF16) and 24 (AMX-TILE), Intel
+ * SDM volume 2A. Whether the system lends the tiles is for who uses them to ask. */
+static bool has_amx_bf16(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 1);
+}
+
+bool gf_vec_cpu_has_bf16(void) {
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+bool gf_vec_cpu_has_bf16(void) { return false; }
+#endif
+
 typedef struct feature {
     const char *name;
     bool there;
@@ -50,6 +70,7 @@ const char *gf_vec_cpu_features(char *text, int size) {
         {"avx512vl", __builtin_cpu_supports("avx512vl")},
         {"avx512vnni", __builtin_cpu_supports("avx512vnni")},
         {"avx512bf16", __builtin_cpu_supports("avx512bf16")},
+        {"amx-bf16", has_amx_bf16()},
 #elif defined(__aarch64__)
         {"neon", true}, /* part of the architecture */
 #endif

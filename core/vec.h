@@ -16,6 +16,7 @@
 
 #include "core/real.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Which dropout mask. Element i of a site in a step is kept iff half h = i mod 8 of a block of
@@ -95,6 +96,9 @@ typedef struct gf_vec {
      * w -= step_size * m / (sqrt(v) / bias2_sqrt + eps). g is not written. */
     void (*adamw)(int64_t n, const gf_adamw *a, const gf_real *g, gf_real *w, gf_real *m,
                   gf_real *v);
+    /* The nearest bf16 (the upper half of a float's bits), ties to even; what is above the largest
+     * becomes infinity, NaN stays NaN, denormals are kept. */
+    void (*round_bf16)(int64_t n, const gf_real *x, uint16_t *y);
 } gf_vec;
 
 /* The fastest table this processor runs. */
@@ -103,5 +107,7 @@ const gf_vec *gf_vec_best(void);
 const gf_vec *gf_vec_at(int i);
 /* Features of this processor that matter here, e.g. "avx2 fma avx512f amx-bf16". */
 const char *gf_vec_cpu_features(char *text, int size);
+/* Whether it multiplies bf16 numbers: AVX512-BF16, which those with AMX-BF16 have as well. */
+bool gf_vec_cpu_has_bf16(void);
 
 #endif

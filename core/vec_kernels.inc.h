@@ -451,6 +451,17 @@ static void vec_adamw(int64_t n, const gf_adamw *a, const gf_real *g, gf_real *w
     }
 }
 
+/* --- bf16 --------------------------------------------------------------------------------------
+ */
+
+static void vec_round_bf16(int64_t n, const gf_real *x, uint16_t *y) {
+    uint16_t last[16];
+    for (int64_t i = 0; i < n; i += 16) {
+        v16_store_bf16(n - i >= 16 ? y + i : last, load(x + i, n - i));
+        if (n - i < 16) memcpy(y + i, last, (size_t)(n - i) * sizeof *y);
+    }
+}
+
 #define GF_VEC_KERNELS                                                                             \
     .exp = vec_exp, .erf = vec_erf, .tanh = vec_tanh, .log1p = vec_log1p, .gelu = vec_gelu,        \
     .gelu_tanh = vec_gelu_tanh, .gelu_slope = vec_gelu_slope,                                      \
@@ -459,4 +470,4 @@ static void vec_adamw(int64_t n, const gf_adamw *a, const gf_real *g, gf_real *w
     .max = vec_max, .sum_squares = vec_sum_squares, .softmax = vec_softmax,                        \
     .softmax_slope = vec_softmax_slope, .layernorm = vec_layernorm,                                \
     .scale_shift = vec_scale_shift, .layernorm_slope = vec_layernorm_slope,                        \
-    .dropout = vec_dropout, .adamw = vec_adamw
+    .dropout = vec_dropout, .adamw = vec_adamw, .round_bf16 = vec_round_bf16

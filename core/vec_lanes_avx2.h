@@ -48,6 +48,21 @@ LANE void v16_store_part(float *p, int n, v16 x) {
     if (n > 8) _mm256_maskstore_ps(p + 8, first_lanes(n, 8), x.b);
 }
 
+/* bf16 in the low half of each word. */
+LANE __m256i bf16_words(__m256 x) {
+    __m256i bits = _mm256_castps_si256(x), high = _mm256_srli_epi32(bits, 16);
+    __m256i even = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i nearest = _mm256_add_epi32(bits, _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff)));
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    return _mm256_blendv_epi8(_mm256_srli_epi32(nearest, 16), quiet, nan);
+}
+
+LANE void v16_store_bf16(uint16_t *p, v16 x) {
+    __m256i mixed = _mm256_packus_epi32(bf16_words(x.a), bf16_words(x.b));
+    _mm256_storeu_si256((__m256i_u *)p, _mm256_permute4x64_epi64(mixed, _MM_SHUFFLE(3, 1, 2, 0)));
+}
+
 LANE v16 v16_fill(v16 x, int n, v16 filler) {
     __m256 low = _mm256_castsi256_ps(first_lanes(n, 0));
     __m256 high = _mm256_castsi256_ps(first_lanes(n, 8));

@@ -29,6 +29,16 @@ LANE v16 v16_load_part(const float *p, int n) { return _mm512_maskz_loadu_ps(fir
 
 LANE void v16_store_part(float *p, int n, v16 x) { _mm512_mask_storeu_ps(p, first_lanes(n), x); }
 
+LANE void v16_store_bf16(uint16_t *p, v16 x) {
+    __m512i bits = _mm512_castps_si512(x), high = _mm512_srli_epi32(bits, 16);
+    __m512i even = _mm512_and_si512(high, _mm512_set1_epi32(1));
+    __m512i nearest = _mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff)));
+    __m512i quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    nearest = _mm512_mask_blend_epi32(nan, _mm512_srli_epi32(nearest, 16), quiet);
+    _mm256_storeu_si256((__m256i_u *)p, _mm512_cvtepi32_epi16(nearest));
+}
+
 LANE v16 v16_fill(v16 x, int n, v16 filler) {
     return _mm512_mask_blend_ps(first_lanes(n), filler, x);
 }

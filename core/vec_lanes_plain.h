@@ -50,6 +50,19 @@ LANE v16 v16_load_part(const gf_real *p, int n) {
 
 LANE void v16_store_part(gf_real *p, int n, v16 a) { memcpy(p, a.x, (size_t)n * sizeof *p); }
 
+/* As bf16: the upper half of a float, the nearest one, ties to even. NaN stays NaN, made quiet. */
+LANE void v16_store_bf16(uint16_t *p, v16 a) {
+    for (int i = 0; i < 16; i++) {
+        float x = (float)a.x[i];
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        if ((bits & 0x7fffffffu) > 0x7f800000u)
+            p[i] = (uint16_t)(bits >> 16 | 0x40);
+        else
+            p[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+}
+
 /* Lanes n and up become `filler`. */
 LANE v16 v16_fill(v16 a, int n, v16 filler) {
     for (int i = 0; i < 16; i++) a.x[i] = i < n ? a.x[i] : filler.x[i];

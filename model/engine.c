@@ -12,8 +12,23 @@ bool gf_engine_start(gf_engine *n, int threads, gf_err *e) {
     return (n->graph = gf_graph_new(n->pool, n->vec, e)) != NULL;
 }
 
+const char *const gf_precision_names[] = {"fp32", "bf16", NULL};
+
+bool gf_engine_precision(gf_engine *n, gf_precision precision, gf_err *e) {
+    gf_onednn_options how = {.type = GF_ONEDNN_BF16, .threads = gf_pool_threads(n->pool)};
+    if (precision == GF_PRECISION_FP32) return true;
+    if (!(n->onednn = gf_onednn_open(&how, e))) return false;
+    gf_graph_set_onednn(n->graph, n->onednn);
+    return true;
+}
+
+const char *gf_engine_products(const gf_engine *n, char *text, int size) {
+    return n->onednn ? gf_onednn_name(n->onednn, text, size) : gf_gemm_name(text, size);
+}
+
 void gf_engine_stop(gf_engine *n) {
     gf_graph_free(n->graph);
+    gf_onednn_close(n->onednn);
     gf_pool_free(n->pool);
     *n = (gf_engine){0};
 }

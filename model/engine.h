@@ -16,11 +16,23 @@ typedef struct gf_engine {
     const gf_vec *vec;
     gf_graph *graph;
     gf_profile *profile; /* NULL: off; set by gf_engine_profile() */
+    gf_onednn *onednn;   /* NULL: fp32; set by gf_engine_precision() */
 } gf_engine;
+
+/* What the products of linear layers are computed in. Parameters, their gradients, activations and
+ * all else are fp32 either way. */
+typedef enum gf_precision { GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_precision;
+extern const char *const gf_precision_names[]; /* "fp32", "bf16", NULL */
 
 /* threads 0: gf_pool_processors(). Where products need a BLAS, it is loaded and checked. */
 bool gf_engine_start(gf_engine *n, int threads, gf_err *e);
 void gf_engine_stop(gf_engine *n);
+/* To be called once, after the start. GF_E_INVALID when bf16 is asked for where the processor has
+ * none or oneDNN is not there (core/onednn.h). */
+bool gf_engine_precision(gf_engine *n, gf_precision precision, gf_err *e);
+/* What computes the products of linear layers, for reports and keys: gf_onednn_name() or
+ * gf_gemm_name(). */
+const char *gf_engine_products(const gf_engine *n, char *text, int size);
 /* Spans of this profile, which outlives the engine, are from now on the ops it runs, and what its
  * callers make of it. */
 void gf_engine_profile(gf_engine *n, gf_profile *p);

@@ -125,7 +125,7 @@ static bool add_weights(gf_text *t, const gf_model *m, int64_t point, gf_err *e)
 static bool describe(gf_text *t, const gf_run *r, const gf_engine *n, int64_t point, gf_err *e) {
     char gemm[128];
     return gf_text_add(t, e, "numerics %d, %zu bytes\nkernels %s; %s\n", GF_BOUNDARY_NUMERICS,
-                       sizeof(gf_real), n->vec->name, gf_gemm_name(gemm, sizeof gemm)) &&
+                       sizeof(gf_real), n->vec->name, gf_engine_products(n, gemm, sizeof gemm)) &&
            add_model(t, &r->model, point, e) && add_weights(t, &r->model, point, e);
 }
 

@@ -482,6 +482,10 @@ const gf_field gf_recipe_keys[] = {
      AT(gf_recipe, seed),
      IN(0, 0x1p53),
      .range = "from 0 to 2^53"},
+    {.key = "precision",
+     .kind = GF_FIELD_ENUM,
+     AT(gf_recipe, precision),
+     .choices = gf_precision_names},
     {.key = "output", .kind = GF_FIELD_PATH, AT(gf_recipe, output)},
     {0}};
 

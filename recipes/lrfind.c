@@ -175,6 +175,7 @@ static bool prepare(test *t, gf_err *e) {
 static bool open_run(test *t, gf_err *e) {
     if (!gf_engine_start(&t->engine, t->o->threads, e) ||
         (t->o->pin && !gf_pool_pin(t->engine.pool, e)) ||
+        !gf_engine_precision(&t->engine, t->recipe.precision, e) ||
         !gf_run_open(&t->run, &t->recipe, NULL, &t->o->log, e))
         return false;
     gf_dataset_free(&t->run.dev); /* nothing is evaluated */

@@ -54,9 +54,9 @@ static bool add_data_line(const gf_run *r, const char *name, const gf_dataset *d
     return ok && gf_text_add(out, e, "\n");
 }
 
-static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
+static bool add_header(const gf_run *r, const gf_engine *n, gf_text *out, gf_err *e) {
     const gf_bert_config *c = &r->model.config;
-    char a[32], b[32], projection[64] = "";
+    char a[32], b[32], projection[64] = "", products[128];
     int64_t encoder = encoder_elements(&r->model);
     if (r->model.dense.weight && r->model.pooling != GF_POOL_POOLER)
         snprintf(projection, sizeof projection, ", projected to %lld (%s)",
@@ -76,6 +76,8 @@ static bool add_header(const gf_run *r, gf_text *out, gf_err *e) {
               add_data_line(r, "train", &r->train, out, e) &&
               add_data_line(r, "dev", &r->dev, out, e) &&
               add_data_line(r, "test", &r->test, out, e);
+    if (ok && n->onednn)
+        ok = gf_text_add(out, e, "products %s\n", gf_engine_products(n, products, sizeof products));
     return ok &&
            gf_text_add(out, e, "select   %s; seed %llu; output %s\n", r->recipe->select_metric,
                        (unsigned long long)r->recipe->seed, r->recipe->output);
@@ -320,7 +322,7 @@ static bool add_table(const planning *s, gf_text *out, gf_err *e) {
 
 bool gf_run_plan(gf_run *r, gf_engine *n, gf_text *out, int64_t *disk, gf_err *e) {
     planning s;
-    bool ok = planning_start(&s, r, n, e) && add_header(r, out, e);
+    bool ok = planning_start(&s, r, n, e) && add_header(r, n, out, e);
     for (int64_t i = 0; ok && i < r->recipe->n_phases; i++) ok = add_phase(&s, i, out, e);
     ok = ok && add_disk(&s, out, disk, e) && add_table(&s, out, e);
     planning_end(&s);
@@ -364,6 +366,13 @@ static double phase_flops(const gf_run *r, const gf_phase *p, const gf_boundary 
            (forward + 2 * (layers - below));
 }
 
+static void measured_product(const gf_engine *n, const gf_product *p) {
+    if (n->onednn && p->work)
+        gf_onednn_gemm(n->onednn, n->pool, p, NULL, NULL);
+    else
+        gf_gemm(n->pool, p, NULL, NULL);
+}
+
 /* Flops a second over products of the model's own width. */
 static double measure_speed(const gf_run *r, gf_engine *n, gf_err *e) {
     int64_t h = r->model.config.hidden_size, rows = 960;
@@ -371,12 +380,16 @@ static double measure_speed(const gf_run *r, gf_engine *n, gf_err *e) {
     gf_product p = {
         .m = rows, .n = h, .k = h, .a = x, .lda = h, .ldb = h, .ldc = h, .transpose_b = true};
     double start, passed = 0, done = 0;
+    int64_t work;
     if (!x) return 0;
     p.b = x + rows * h;
     p.c = x + (rows + h) * h;
-    gf_gemm(n->pool, &p, NULL, NULL);
+    if (n->onednn && (work = gf_onednn_work(n->onednn, &p)) >= 0)
+        p.work = gf_alloc_array(work, sizeof *p.work, e);
+    measured_product(n, &p);
     for (start = gf_seconds(); passed < 0.1; passed = gf_seconds() - start, done++)
-        gf_gemm(n->pool, &p, NULL, NULL);
+        measured_product(n, &p);
+    gf_free(p.work);
     gf_free(x);
     return done * 2 * (double)rows * (double)h * (double)h / passed;
 }

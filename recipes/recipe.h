@@ -14,6 +14,7 @@
 
 #include "core/err.h"
 #include "data/mix.h"
+#include "model/engine.h"
 #include "model/task.h"
 #include "optim/balance.h"
 #include "optim/groups.h"
@@ -123,6 +124,7 @@ typedef struct gf_recipe {
     char *cache_folder;    /* of these files, shared with other runs; NULL: the run's own */
     bool cache_keep;       /* the files stay at the end */
     uint64_t seed;
+    gf_precision precision;
     char *output; /* the run folder */
 } gf_recipe;
 

@@ -53,10 +53,10 @@ static bool add_generators(const gf_recipe *r, cJSON *j, gf_err *e) {
 char *gf_state_to_json(const gf_state *s, const gf_recipe *r, gf_err *e) {
     cJSON *j = gf_json_object(NULL, NULL, e), *inputs = NULL;
     char kernels[128], *text = NULL;
-    bool ok = j && gf_progress_add(s->at, j, e) && add_journal(s, j, e) &&
-              gf_history_add(s->history, r, j, e) && add_learned(s, j, e) &&
-              add_generators(r, j, e) &&
-              gf_json_string(j, "kernels", gf_gemm_name(kernels, sizeof kernels), e);
+    bool ok =
+        j && gf_progress_add(s->at, j, e) && add_journal(s, j, e) &&
+        gf_history_add(s->history, r, j, e) && add_learned(s, j, e) && add_generators(r, j, e) &&
+        gf_json_string(j, "kernels", gf_engine_products(s->engine, kernels, sizeof kernels), e);
     if (ok && (!(inputs = cJSON_Duplicate(s->inputs, true)) ||
                !cJSON_AddItemToObject(j, "inputs", inputs))) {
         cJSON_Delete(inputs);
@@ -138,11 +138,12 @@ static bool read_generators(const cJSON *j, const char *where, gf_err *e) {
     return random != NULL;
 }
 
-static bool check_kernels(const cJSON *j, const char *where, const gf_log *log, gf_err *e) {
+static bool check_kernels(const gf_engine *n, const cJSON *j, const char *where, const gf_log *log,
+                          gf_err *e) {
     char now[128];
     const cJSON *then = find(j, "kernels", cJSON_String, where, e);
     if (!then) return false;
-    gf_gemm_name(now, sizeof now);
+    gf_engine_products(n, now, sizeof now);
     if (strcmp(then->valuestring, now) != 0)
         gf_log_say(log, GF_LOG_WARNING,
                    "%s was written with %s, this is %s: the last bits of what follows can differ",
@@ -163,7 +164,7 @@ bool gf_state_from_json(const gf_state *s, const gf_recipe *r, const char *json,
     cJSON *j = gf_json_parse(json, strlen(json), where, 1, GF_E_MODEL, e);
     bool ok = j && gf_progress_read(s->at, j, where, e) && read_journal(s->journal, j, where, e) &&
               gf_history_read(s->history, r, j, where, e) && read_learned(s, r, j, where, e) &&
-              read_generators(j, where, e) && check_kernels(j, where, log, e);
+              read_generators(j, where, e) && check_kernels(s->engine, j, where, log, e);
     cJSON_Delete(j);
     return ok;
 }

@@ -1,6 +1,6 @@
 /* state: the run state of a checkpoint: all that a resumed run needs besides weights and moments.
  *
- *     gf_state s = {&at, &journal, inputs, &history, &stepper};
+ *     gf_state s = {&at, &journal, inputs, &history, &stepper, &engine};
  *     char *json = gf_state_to_json(&s, recipe, e);
  *     ...
  *     if (!gf_state_from_json(&s, recipe, json, path, log, e)) goto done;
@@ -23,6 +23,7 @@ typedef struct gf_state {
     const cJSON *inputs; /* of gf_inputs_digest() */
     gf_history *history;
     gf_stepper *stepper; /* balancing and the conflict report */
+    const gf_engine *engine;
 } gf_state;
 
 /* JSON text for a checkpoint; free with gf_free(). */

@@ -110,7 +110,7 @@ static void keep_if_best(trainer *t, double value, bool *is_best) {
 }
 
 static gf_state state_of(trainer *t) {
-    return (gf_state){&t->at, &t->journal, t->inputs, &t->history, &t->stepper};
+    return (gf_state){&t->at, &t->journal, t->inputs, &t->history, &t->stepper, &t->engine};
 }
 
 /* Starts a save of the run as it stands. */
@@ -518,7 +518,8 @@ static bool open_run(trainer *t, gf_err *e) {
     int64_t losses = t->recipe->n_tasks > 0 ? t->recipe->n_tasks : 1;
     bool ok;
     if (!gf_engine_start(&t->engine, t->o->threads, e) ||
-        (t->o->pin && !gf_pool_pin(t->engine.pool, e)))
+        (t->o->pin && !gf_pool_pin(t->engine.pool, e)) ||
+        !gf_engine_precision(&t->engine, t->recipe->precision, e))
         return false;
     gf_engine_profile(&t->engine, t->o->profile);
     if (!gf_journal_start(&t->journal, t->recipe, e)) return false;

@@ -229,11 +229,11 @@ static void every_key_is_checked(void **state) {
     (void)state;
     walk_keys(&w, w.root, gf_recipe_keys, "");
     /* a key that is added must be added here */
-    assert_int_equal(w.keys, 110);
+    assert_int_equal(w.keys, 111);
     assert_int_equal(w.misspelt, w.keys);
     assert_int_equal(w.kinds, w.keys + 3); /* the elements of classes and of the maps of weights */
-    assert_int_equal(w.ranges, 164);
-    assert_int_equal(w.nulls, 59);
+    assert_int_equal(w.ranges, 165);
+    assert_int_equal(w.nulls, 60);
     assert_int_equal(w.missing, 6);
     cJSON_Delete(w.root);
 }
@@ -277,7 +277,7 @@ static const char *const rich[] = {
     " \"select\": {\"metric\": \"mean(a.map, b.mcc)\", \"patience\": 3},"
     " \"save\": {\"every_steps\": 100, \"keep\": 4}, \"log\": {\"every_steps\": 5},"
     " \"cache\": {\"memory_mb\": 0, \"disk_mb\": 8, \"folder\": \"c\", \"keep\": true},"
-    " \"seed\": 7, \"output\": \"runs/x\"}",
+    " \"seed\": 7, \"precision\": \"bf16\", \"output\": \"runs/x\"}",
     "{\"model\": {\"base\": \"b2\"}, \"data\": {\"train\": \"t\", \"split\": {\"dev\": 0.125,"
     " \"test\": 0.25}}, \"tasks\": [{\"name\": \"a\"}, {\"name\": \"b\"}], \"optimizer\":"
     " {\"name\": \"sgd\", \"momentum\": 0.5, \"nesterov\": true}, \"phases\":"

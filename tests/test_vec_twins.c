@@ -107,6 +107,10 @@ static void k_adamw(const gf_vec *v, int64_t n, int at, call *c) {
     gf_adamw a = {0.999f, 0.01f, 0.3f, 0.1f, 0.001f, 0.999f, 1e-8f, 0.5f};
     v->adamw(n, &a, c->in[0] + at, c->out[0] + at, c->out[1] + at, c->out[2] + at);
 }
+/* Two of them take the place of a float. */
+static void k_round_bf16(const gf_vec *v, int64_t n, int at, call *c) {
+    v->round_bf16(n, c->in[0] + at, (uint16_t *)(void *)(c->out[0] + at));
+}
 
 static const struct {
     const char *name;
@@ -136,6 +140,7 @@ static const struct {
     {"scale_shift", k_scale_shift},
     {"dropout", k_dropout},
     {"adamw", k_adamw},
+    {"round_bf16", k_round_bf16},
 };
 enum { KERNELS = sizeof kernels / sizeof *kernels };
 

@@ -4,6 +4,7 @@
 usage: tests/cli/test_senseless.py [-v]        needs build/graft, or the program that $GRAFT names
 """
 import json
+import re
 import shutil
 import unittest
 
@@ -109,6 +110,22 @@ class Senseless(Case):
                 for command in ("train", "plan"):
                     self.fails(3, command, self.recipe, *self.changes(**changed), says=says)
                 self.assertFalse((self.project / "run").exists())
+
+    def test_bf16_without_a_processor_for_it(self):
+        if not re.search("^bf16 +no: ", self.ok("doctor").stdout, re.M):
+            self.skipTest("this machine has it")
+        run = self.train("fp32", *self.changes(tasks=[task("category")]))
+        changed = self.changes(tasks=[task("category")], precision="bf16")
+        for command in ("train", "plan", "lrfind"):
+            with self.subTest(command):
+                self.fails(3, command, self.recipe, *changed,
+                           says="precision: .*(AVX512-BF16|oneDNN).*; .*use precision fp32")
+        self.assertFalse((self.project / "run").exists())
+        self.fails(3, "embed", "--model", run, "--precision", "bf16", "a",
+                   says="precision: .*use precision fp32")
+        self.fails(2, "embed", "--model", run, "--precision", "fp8", "a",
+                   says='--precision: "fp8" is unknown; use fp32 or bf16')
+        shutil.rmtree(run)
 
     def test_heads_of_another_type(self):
         run = self.train("typed", *self.changes(tasks=[task("grade")]))
