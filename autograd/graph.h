@@ -24,8 +24,8 @@
 /* pool and vec outlive the graph. NULL when memory is out. */
 gf_graph *gf_graph_new(gf_pool *pool, const gf_vec *vec, gf_err *e);
 void gf_graph_free(gf_graph *g);
-/* Linear ops multiply through it, in bf16 (core/onednn.h), on all tapes from now on; it outlives the
- * graph. NULL: in fp32, as at first. To be called before any node is made. */
+/* Linear ops multiply through it, in bf16 (core/onednn.h), on all tapes from now on; it outlives
+ * the graph. NULL: in fp32, as at first. To be called before any node is made. */
 void gf_graph_set_onednn(gf_graph *g, gf_onednn *o);
 /* Every op run from now on is a span of this profile, which outlives the graph; NULL: of none. */
 void gf_graph_set_profile(gf_graph *g, gf_profile *p);

@@ -56,7 +56,7 @@ static bool add_bf16(gf_text *out, gf_err *e) {
     char name[128];
     gf_onednn *o = gf_onednn_open(&(gf_onednn_options){.type = GF_ONEDNN_BF16}, &why);
     bool ok = o ? add_line(out, "bf16", gf_onednn_name(o, name, sizeof name), e)
-                : gf_text_add(out, e, "%-11s no: %s\n", "bf16", why.text);
+                : gf_text_add(out, e, "%-11s no: %s\n", "bf16", strchr(why.text, ' ') + 1);
     gf_onednn_close(o);
     return ok;
 }
