@@ -184,13 +184,14 @@ void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *contex
     step = p->work && !p->packed ? fitting(s.tiles, p->n, p->k) : 0;
     s.k = step ? step : p->k;
     cut(&s, gf_pool_threads(pool), s.tiles->columns);
-    for (s.first = 0; s.first == 0 || s.first < p->k; s.first += s.k) {
+    do { /* at least once: without any k, C is what it starts from */
         s.k = least(s.k, p->k - s.first);
         s.stride = s.k * s.tiles->columns;
         s.packed = step ? p->work : p->packed;
         if (step) pack_all(pool, &s, p->work);
         gf_pool_run(pool, pieces(p->m, s.rows) * s.across, s.packed ? run_packed : run_alone, &s);
-    }
+        s.first += s.k;
+    } while (s.first < p->k);
 }
 
 void gf_gemm_here(const gf_product *p) {

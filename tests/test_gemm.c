@@ -243,6 +243,24 @@ static void test_long_chains(void **state) {
     gf_pool_free(pool);
 }
 
+/* Sums over nothing: a batch may have no token that a layer is asked for. */
+static void test_no_depth(void **state) {
+    matrices *s = *state;
+    gf_pool *pool = gf_pool_new(2, NULL);
+    if (!gf_tiles_best()) skip();
+    fill(s->first, 3);
+    for (int way = 0; way < 3; way++) {
+        gf_product p = product_of(s, &(struct size){20, 50, 0}, true, false);
+        p.add = way == 0;
+        p.start = way == 1 ? s->b : NULL;
+        p.work = s->seen;
+        fill(s->c, 3);
+        gf_gemm(pool, &p, NULL, NULL);
+        check_chains(s, &p, s->first, "no k");
+    }
+    gf_pool_free(pool);
+}
+
 /* The way of processors without a kernel. */
 static void test_blas(void **state) {
     matrices *s = *state;
@@ -293,6 +311,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_tables, make, unmake),
         cmocka_unit_test_setup_teardown(test_chains, make, unmake),
         cmocka_unit_test_setup_teardown(test_long_chains, make, unmake),
+        cmocka_unit_test_setup_teardown(test_no_depth, make, unmake),
         cmocka_unit_test_setup_teardown(test_blas, make, unmake),
         cmocka_unit_test(test_no_blas),
         cmocka_unit_test_setup_teardown(test_nothing, make, unmake),
