@@ -107,6 +107,9 @@ void gf_rows_some(gf_node *n, int64_t first, int64_t rows, gf_row_block *run);
 /* The rows of a block. Sums over columns are added up by blocks, so what goes over rows piece by
  * piece takes whole blocks, and the bits stay. */
 enum { GF_BLOCK_ROWS = 64 };
+/* The same in blocks of some thousand elements, for rows of any width that take work to each
+ * element: few short rows are one block, which is no matter for the pool. */
+void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run);
 /* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns],
  * in a fixed order. */
 void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,

@@ -1,27 +1,32 @@
 /* Work over the rows of a matrix, shared by ops. */
 #include "autograd/op.h"
 
-enum { BLOCK_ROWS = GF_BLOCK_ROWS, STRIP_COLUMNS = 64 };
+enum { BLOCK_ROWS = GF_BLOCK_ROWS, STRIP_COLUMNS = 64, BLOCK_ELEMENTS = 8192 };
 
 typedef struct rows_job {
     gf_node *node;
     gf_row_block *run;
-    int64_t first, rows;
+    int64_t first, rows, block;
 } rows_job;
 
 static void run_rows(void *job, int64_t part, int thread) {
     const rows_job *j = job;
-    int64_t done = part * BLOCK_ROWS, left = j->rows - done;
+    int64_t done = part * j->block, left = j->rows - done;
     (void)thread;
-    j->run(j->node, j->first + done, left < BLOCK_ROWS ? left : BLOCK_ROWS);
+    j->run(j->node, j->first + done, left < j->block ? left : j->block);
 }
 
 void gf_rows_some(gf_node *n, int64_t first, int64_t rows, gf_row_block *run) {
-    rows_job j = {n, run, first, rows};
+    rows_job j = {n, run, first, rows, BLOCK_ROWS};
     gf_pool_run(gf_node_pool(n), (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, run_rows, &j);
 }
 
 void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run) { gf_rows_some(n, 0, rows, run); }
+
+void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run) {
+    rows_job j = {n, run, 0, rows, 1 + (BLOCK_ELEMENTS - 1) / (columns > 0 ? columns : 1)};
+    gf_pool_run(gf_node_pool(n), (rows + j.block - 1) / j.block, run_rows, &j);
+}
 
 typedef struct columns_job {
     const gf_vec *vec;
