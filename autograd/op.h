@@ -105,6 +105,9 @@ gf_onednn *gf_node_onednn(const gf_node *n);
 /* Work over rows in fixed blocks through the pool: run(n, first, rows) for each. */
 typedef void gf_row_block(gf_node *n, int64_t first, int64_t rows);
 void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run);
+/* The same in blocks of some thousand elements, for rows of any width that take work to each
+ * element: few short rows are one block, which is no matter for the pool. */
+void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run);
 /* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns],
  * in a fixed order. */
 void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,

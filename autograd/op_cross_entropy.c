@@ -7,7 +7,7 @@
  * 2016) takes a share 1 - e of each row's term and e / C of -w[c] log softmax(z)[c] for every c, as
  * PyTorch does. attr.gamma multiplies each term by (1 - softmax(z)[label])^gamma (Lin et al. 2017,
  * eq. 5). aux keeps softmax(z) [B, C], or with gamma the derivative by z. The sum runs in double,
- * in the order of the rows. */
+ * in the order of the rows, whichever threads took them. */
 #include "autograd/loss.h"
 
 #include <math.h>
@@ -23,6 +23,7 @@ static const char *infer(gf_node *n) {
     if (n->attr.gamma > 0 && z->dim[1] < 2) return "a focal loss is between two classes or more";
     n->shape = (gf_shape){0};
     n->n_aux = gf_shape_count(z);
+    n->n_forward = z->dim[0] * (int64_t)(sizeof(double) / sizeof(gf_real));
     return gf_loss_refuse(&n->attr, z->dim[1]);
 }
 
@@ -72,20 +73,29 @@ static double focal_loss(const gf_node *n, const gf_real *z, gf_real *dz, int32_
     return (double)(weight * loss);
 }
 
+static double any_loss(const gf_node *n, int64_t b) {
+    int64_t classes = n->in[0]->shape.dim[1];
+    const gf_real *z = n->in[0]->x + b * classes;
+    gf_real *aux = n->aux + b * classes;
+    int32_t label = n->attr.ids[b];
+    if (n->attr.gamma == 0) return row_loss(n, z, aux, label);
+    if (label >= 0) return focal_loss(n, z, aux, label);
+    memset(aux, 0, (size_t)classes * sizeof *aux);
+    return 0;
+}
+
+/* [B], of doubles. */
+static double *losses_of(const gf_node *n) { return (double *)(void *)n->scratch; }
+
+static void forward_rows(gf_node *n, int64_t first, int64_t rows) {
+    for (int64_t b = first; b < first + rows; b++) losses_of(n)[b] = any_loss(n, b);
+}
+
 static void forward(gf_node *n) {
-    int64_t rows = n->in[0]->shape.dim[0], classes = n->in[0]->shape.dim[1];
+    const gf_shape *z = &n->in[0]->shape;
     double loss = 0;
-    for (int64_t b = 0; b < rows; b++) {
-        const gf_real *z = n->in[0]->x + b * classes;
-        gf_real *aux = n->aux + b * classes;
-        int32_t label = n->attr.ids[b];
-        if (n->attr.gamma == 0)
-            loss += row_loss(n, z, aux, label);
-        else if (label >= 0)
-            loss += focal_loss(n, z, aux, label);
-        else
-            memset(aux, 0, (size_t)classes * sizeof *aux);
-    }
+    gf_rows_wide(n, z->dim[0], z->dim[1], forward_rows);
+    for (int64_t b = 0; b < z->dim[0]; b++) loss += losses_of(n)[b];
     *gf_out(n) = gf_loss_mean(n, loss);
 }
 
@@ -102,20 +112,28 @@ static void backward_row(const gf_node *n, double each, double sum, const gf_rea
         dz[c] -= (gf_real)(each * smooth * weight_of(&n->attr, c));
 }
 
-static void backward(gf_node *n) {
-    int64_t rows = n->in[0]->shape.dim[0], classes = n->in[0]->shape.dim[1];
-    gf_real *dz = n->in[0]->g; /* [B, C] */
-    double each, sum = 0;      /* of the class weights */
-    if (n->attr.gamma > 0) {
-        gf_loss_backward(n);
-        return;
-    }
-    if (!dz || !(n->attr.divisor > 0)) return;
-    each = (double)n->g[0] / n->attr.divisor;
-    for (int64_t c = 0; c < classes; c++) sum += weight_of(&n->attr, c);
-    for (int64_t b = 0; b < rows; b++)
+static double weights_of(const gf_attr *a, int64_t classes) {
+    double sum = 0;
+    if (!a->class_weight) return (double)classes;
+    for (int64_t c = 0; c < classes; c++) sum += weight_of(a, c);
+    return sum;
+}
+
+static void backward_rows(gf_node *n, int64_t first, int64_t rows) {
+    int64_t classes = n->in[0]->shape.dim[1];
+    double each = (double)n->g[0] / n->attr.divisor, sum = weights_of(&n->attr, classes);
+    for (int64_t b = first; b < first + rows; b++)
         if (n->attr.ids[b] >= 0)
-            backward_row(n, each, sum, n->aux + b * classes, dz + b * classes, n->attr.ids[b]);
+            backward_row(n, each, sum, n->aux + b * classes, n->in[0]->g + b * classes,
+                         n->attr.ids[b]);
+}
+
+static void backward(gf_node *n) {
+    const gf_shape *z = &n->in[0]->shape;
+    if (n->attr.gamma > 0)
+        gf_loss_backward(n);
+    else if (n->in[0]->g && n->attr.divisor > 0)
+        gf_rows_wide(n, z->dim[0], z->dim[1], backward_rows);
 }
 
 static const int32_t labels[] = {2, -1, 0}, missing[] = {-1, -1, -1}, outside[] = {0, 3, 1};

@@ -1,24 +1,32 @@
 /* Work over the rows of a matrix, shared by ops. */
 #include "autograd/op.h"
 
-enum { BLOCK_ROWS = 64, STRIP_COLUMNS = 64 };
+enum { BLOCK_ROWS = 64, STRIP_COLUMNS = 64, BLOCK_ELEMENTS = 8192 };
 
 typedef struct rows_job {
     gf_node *node;
     gf_row_block *run;
-    int64_t rows;
+    int64_t rows, block;
 } rows_job;
 
 static void run_rows(void *job, int64_t part, int thread) {
     const rows_job *j = job;
-    int64_t first = part * BLOCK_ROWS, left = j->rows - first;
+    int64_t first = part * j->block, left = j->rows - first;
     (void)thread;
-    j->run(j->node, first, left < BLOCK_ROWS ? left : BLOCK_ROWS);
+    j->run(j->node, first, left < j->block ? left : j->block);
+}
+
+static void run_blocks(gf_node *n, int64_t rows, int64_t block, gf_row_block *run) {
+    rows_job j = {n, run, rows, block};
+    gf_pool_run(gf_node_pool(n), (rows + block - 1) / block, run_rows, &j);
 }
 
 void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run) {
-    rows_job j = {n, run, rows};
-    gf_pool_run(gf_node_pool(n), (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, run_rows, &j);
+    run_blocks(n, rows, BLOCK_ROWS, run);
+}
+
+void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run) {
+    run_blocks(n, rows, 1 + (BLOCK_ELEMENTS - 1) / (columns > 0 ? columns : 1), run);
 }
 
 typedef struct columns_job {

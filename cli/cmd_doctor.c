@@ -37,7 +37,7 @@ const gf_command gf_cmd_doctor = {
     .help = "usage: graft doctor [--threads N]\n"
             "\n"
             "Prints processor, vector kernels, BLAS and other libraries, threads, memory and\n"
-            "disk. Then tests itself: the BLAS must keep to one thread of its own, all\n"
+            "disk. Then tests itself: products need a kernel, or a BLAS on one thread, all\n"
             "vector kernels must give the same bits, and a tiny BERT, trained on sentences\n"
             "that are built in, must learn and give the same bytes with one thread and with\n"
             "several. Exits with 1 when a test fails.\n"

@@ -26,10 +26,10 @@ typedef struct range {
 } range;
 
 /* A run is open while `turn` is odd. A worker that comes counts itself into `inside` and then looks
- * at the turn; the caller closes the run and then looks at `inside`: in one order of all that, which
- * is what these atomics have, either the worker sees that it is late or the caller that it came.
- * Only a worker inside an open run looks at ranges, run and job. Sleep is alike: a worker says that
- * it is `asleep` and then looks at the turn, the caller opens a run and then looks who is. What
+ * at the turn; the caller closes the run and then looks at `inside`: in one order of all that,
+ * which these atomics have, either the worker sees that it is late or the caller that it came. Only
+ * a worker inside an open run looks at ranges, run and job. Sleep is alike: a worker says that it
+ * is `asleep` and then looks at the turn, the caller opens a run and then looks who is. What
  * threads write often lies in lines of its own. */
 struct gf_pool {
     _Alignas(CACHE_LINE) atomic_llong turn;

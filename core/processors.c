@@ -24,7 +24,7 @@ static bool read_list(const char *text, cpu_set_t *out) {
     while (*text >= '0' && *text <= '9') {
         char *end;
         long first = strtol(text, &end, 10), last = first;
-        if (*end == '-') last = strtol(end + 1, &end, 10);
+        if (*end == '-' && end[1] >= '0' && end[1] <= '9') last = strtol(end + 1, &end, 10);
         if (last >= CPU_SETSIZE || last < first) return false;
         for (long i = first; i <= last; i++) CPU_SET((size_t)i, out);
         text = *end == ',' ? end + 1 : end;

@@ -15,9 +15,9 @@
  *
  * Threads: any number of them may call any function on one model at the same time, except
  * graft_close(), which comes last. Models are independent of each other. There is no global state
- * of graft's own; but OpenBLAS has one number of threads for the whole process, and graft_open()
- * sets it to 1, since graft brings its own threads. After fork() the child must not use, nor close,
- * a model of its parent. */
+ * of graft's own. On a processor without AVX2, graft_open() loads OpenBLAS, which has one number of
+ * threads for the whole process, and sets it to 1, since graft brings its own threads. After fork()
+ * the child must not use, nor close, a model of its parent. */
 #ifndef GRAFT_H
 #define GRAFT_H
 
@@ -70,7 +70,7 @@ GRAFT_API const char *graft_version(void);
  * run folder, a checkpoint, an exported file or folder. Its files must stay as they are until the
  * model is closed: weights are mapped, not copied, where they can be.
  *
- * threads: how many one call computes with, its own included; 0: all processors. Calls on several
+ * threads: how many one call computes with, its own included; 0: one a core. Calls on several
  * threads compute side by side as long as that takes no more threads than there are processors,
  * and then wait for each other: a server that calls from many threads passes 1, a program that
  * calls from one passes 0. */

@@ -146,6 +146,50 @@ static void losses_and_gradients_are_torchs(void **state) {
     cJSON_Delete(j);
 }
 
+/* ---- many rows, as of a vocabulary ---- */
+
+enum { WIDE_ROWS = 37, WIDE = 1001 };
+
+/* The label is as likely as all others together: each row's loss is log 2, its gradient -1/2 at the
+ * label and 1/2 over the others, whichever thread took it. Every fifth row has no label. */
+static void check_wide(int threads, const gf_vec *vec) {
+    gf_err e = {0};
+    gf_params params = {0};
+    gf_pool *pool = gf_pool_new(threads, &e);
+    gf_graph *g = gf_graph_new(pool, vec, &e);
+    gf_param *p = add_param(&params, "z", gf_shape2(WIDE_ROWS, WIDE));
+    gf_node *z = gf_graph_param(g, p), *loss;
+    int32_t ids[WIDE_ROWS];
+    gf_attr attr = {.ids = ids, .divisor = 20};
+    for (int64_t b = 0; b < WIDE_ROWS; b++) {
+        ids[b] = b % 5 == 4 ? -1 : (int32_t)(b * 27);
+        if (ids[b] >= 0) p->owned[b * WIDE + ids[b]] = (gf_real)log(WIDE - 1);
+    }
+    loss = gf_graph_call(g, find_op("cross_entropy"), &attr, &z, 1);
+    gf_graph_keep(loss);
+    if (!gf_graph_plan(g, &loss, 1, &e)) fail_msg("%s", e.text);
+    gf_graph_forward(g);
+    assert_true(fabs((double)*loss->x / (30 * log(2) / 20) - 1) < 1e-6);
+    gf_graph_backward(g, (double[]){1});
+    for (int64_t i = 0; i < WIDE_ROWS * WIDE; i++) {
+        double want = i % WIDE == ids[i / WIDE] ? -0.5 / 20 : 0.5 / (WIDE - 1) / 20;
+        if (ids[i / WIDE] < 0) want = 0;
+        if (fabs((double)p->grad[i] - want) > 1e-5 * fabs(want))
+            fail_msg("%d threads: [%d] %g, wanted %g", threads, (int)i, (double)p->grad[i], want);
+    }
+    gf_graph_free(g);
+    gf_params_free(&params);
+    gf_pool_free(pool);
+}
+
+static void many_wide_rows_are_each_right(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        check_wide(threads, gf_vec_best());
+        check_wide(threads, gf_vec_at(0));
+    }
+}
+
 /* ---- five updates ---- */
 
 static void check_update(const cJSON *run, const cJSON *update, gf_graph *g, gf_params *params) {
@@ -457,6 +501,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_and_gradients_are_torchs),
+        cmocka_unit_test(many_wide_rows_are_each_right),
         cmocka_unit_test(five_updates_are_torchs),
         cmocka_unit_test(every_subset_equals_a_plan_of_its_own),
         cmocka_unit_test(gradients_of_single_losses_add_up),

@@ -236,6 +236,10 @@ class Embed(Case):
         one = self.ok("embed", "--model", self.bare, "--input", path, "--threads", "1")
         self.assertEqual(one,
                          self.ok("embed", "--model", self.bare, "--input", path, "--threads", "3"))
+        self.assertEqual(one, self.ok("embed", "--model", self.bare, "--input", path, "--pin"))
+        many = str(len(os.sched_getaffinity(0)) + 1)
+        self.fails(2, "embed", "--model", self.bare, "--threads", many, "--pin", "a",
+                   says=f"--pin: {many} threads want a processor each")
         self.close(self.embeddings("--input", path, "--batch", "3"), got)
 
     def test_all_ways_in_give_the_same(self):
