@@ -124,9 +124,9 @@ class Comparison:
         threads = threads or o.threads
         if work == "tokenizer":
             return [os.path.join(o.graft, "bench", "tokenizer"), o.model, self.data]
-        command = [self.steps, o.model, self.data, "--mode", *mode, "--steps", str(o.steps),
-                   "--batch", str(o.batch), "--max-length", str(o.max_length),
-                   "--epochs", str(o.epochs)]
+        command = [self.steps, o.model, self.data, "--mode", mode[0], "--steps",
+                   str(o.steps), "--batch", str(o.batch), "--max-length", str(o.max_length),
+                   "--epochs", str(o.epochs), *mode[1:]]
         return command + (["--threads", str(threads)] if threads else []) + (
             ["--random-base"] if o.random_base else [])
 

@@ -12,8 +12,9 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: steps MODEL DATA [--mode full|topN|heads|heads-live|embed|latency] [--batch 32]\n"
-    "             [--max-length 128] [--steps 40] [--epochs 10] [--threads N] [--bucket]\n"
+    "usage: steps MODEL DATA [--mode full|topN|topN-live|heads|heads-live|embed|latency]\n"
+    "             [--batch 32] [--max-length 128] [--steps 40] [--epochs 10] [--threads N]\n"
+    "             [--bucket]\n"
     "             [--tasks N] [--random-base] [--layers 12] [--hidden 768]\n"
     "             [--vocabulary 30522]\n"
     "DATA has the fields text, category and sentiment. Prints one JSON line. --random-base: a "
@@ -46,7 +47,7 @@ typedef struct bench {
     gf_epoch epoch;
     double seconds, rows, tokens, steps; /* what was timed */
     double read_seconds;                 /* to read and tokenize all rows once */
-    double encode_seconds;               /* mode heads: to embed all rows once */
+    double encode_seconds;               /* modes heads and topN: what stands still, once */
     double best_step;                    /* seconds of the quickest one */
     double *latency;                     /* [rows] mode latency: seconds a text, rising */
 } bench;
@@ -82,10 +83,10 @@ static bool make_recipe(bench *b, const char *base, gf_err *e) {
     gf_text t = {0}, tasks = {0};
     bool ok = model && data && add_tasks(&tasks, o, e);
     if (!rules)
-        ok = gf_fail(
-            e, GF_E_USAGE,
-            "--mode: \"%s\" is unknown; take full, topN, heads, heads-live, embed or latency",
-            o->mode);
+        ok = gf_fail(e, GF_E_USAGE,
+                     "--mode: \"%s\" is unknown; take full, topN, heads, topN-live, heads-live, "
+                     "embed or latency",
+                     o->mode);
     ok = ok && gf_text_add(&t, e,
                            "{\"model\": {\"base\": %s, \"max_length\": %lld, \"init\": %s},"
                            "\"data\": {\"train\": %s},"
@@ -203,7 +204,7 @@ static bool run_steps(bench *b, int64_t untimed, int64_t steps, gf_err *e) {
 static bool train(bench *b, gf_err *e) {
     const options *o = b->o;
     gf_dataset again = {0};
-    bool once = strcmp(o->mode, "heads") == 0, ok;
+    bool once = strcmp(o->mode, "full") != 0 && !strstr(o->mode, "-live"), ok;
     double start;
     if (o->steps <= UNTIMED || b->run.train.rows < o->batch)
         return gf_fail(e, GF_E_USAGE, "--steps must be above %d, and DATA hold a batch", UNTIMED);
