@@ -149,9 +149,10 @@ static bool reserve_arena(gf_graph *g, gf_err *e) {
     if (g->plan.elements <= g->arena_size) return true;
     gf_free(g->arena); /* before asking for more: a peak of both would be the true peak */
     g->arena_size = 0;
-    /* alloc, not alloc_array: pages nobody touches stay out of memory */
-    if (!(g->arena = gf_alloc(g->plan.elements * sizeof(gf_real), e))) return false;
-    g->arena_size = g->plan.elements;
+    /* alloc, not alloc_array: pages nobody touches stay out of memory. So room for batches somewhat
+     * larger than this one costs nothing, and saves touching all pages anew for each of them. */
+    if (!(g->arena = gf_alloc(g->plan.elements / 2 * 3 * sizeof(gf_real), e))) return false;
+    g->arena_size = g->plan.elements / 2 * 3;
     return true;
 }
 
