@@ -226,7 +226,7 @@ static void products_are_counted(void **state) {
 
 /* The tape tells of each op that it ran, once a run, and of no other. */
 static void tapes_tell(void **state) {
-    static gf_real values[8], slopes[8];
+    static gf_real values[16], slopes[8];
     gf_param w = {
         .name = (char *)(uintptr_t) "w", .value = values, .grad = slopes, .trainable = true};
     gf_param b = w;
