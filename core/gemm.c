@@ -8,12 +8,13 @@
 /* How a product is cut, for caches of 32 KiB and 512 KiB: a panel of B, 16 or 32 columns of DEPTH
  * elements, stays in the first cache, a block of A, BLOCK_ROWS by DEPTH, in the second, and so does
  * the block of C that an epilogue then goes over. A part that packs a block of B for itself takes
- * NARROW columns. WORK bounds the scratch for a packed B. None of these shows in the bits. */
+ * NARROW columns; SMALL is room for the blocks of a small product. WORK bounds the scratch for a packed B. None of these shows in the bits. */
 enum {
     DEPTH = 384,
     BLOCK_ROWS = 96,
     BLOCK_COLUMNS = 384,
     NARROW = 128,
+    SMALL = 4096,
     LEAST_COLUMNS = 48,
     PARTS_A_THREAD = 4,
     PANELS_A_PART = 4,
@@ -116,7 +117,7 @@ static void run_blocks(const product *s, int64_t part, int64_t wide, gf_real *a,
     }
 }
 
-/* The room for blocks is on the stack: 147 KiB, or 344. */
+/* The room for blocks is on the stack: 147 KiB, 344, or 32 where these are enough. */
 static void run_packed(void *job, int64_t part, int thread) {
     _Alignas(64) gf_real a[BLOCK_ROWS * DEPTH];
     (void)thread;
@@ -127,6 +128,22 @@ static void run_alone(void *job, int64_t part, int thread) {
     _Alignas(64) gf_real a[BLOCK_ROWS * DEPTH], b[NARROW * DEPTH];
     (void)thread;
     run_blocks(job, part, NARROW, a, b);
+}
+
+static void run_small(void *job, int64_t part, int thread) {
+    _Alignas(64) gf_real a[SMALL], b[SMALL];
+    (void)thread;
+    run_blocks(job, part, NARROW, a, b);
+}
+
+static bool is_small(const product *s) {
+    int64_t rows = up(least(s->rows, BLOCK_ROWS), s->tiles->rows), k = depth(s->k);
+    int64_t columns = up(least(s->columns, NARROW), s->tiles->columns);
+    return !s->packed && rows * k <= SMALL && columns * k <= SMALL;
+}
+
+static gf_part *choose_way(const product *s) {
+    return s->packed ? run_packed : is_small(s) ? run_small : run_alone;
 }
 
 /* ---- B packed once for all parts ---- */
@@ -189,7 +206,7 @@ void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *contex
         s.stride = s.k * s.tiles->columns;
         s.packed = step ? p->work : p->packed;
         if (step) pack_all(pool, &s, p->work);
-        gf_pool_run(pool, pieces(p->m, s.rows) * s.across, s.packed ? run_packed : run_alone, &s);
+        gf_pool_run(pool, pieces(p->m, s.rows) * s.across, choose_way(&s), &s);
         s.first += s.k;
     } while (s.first < p->k);
 }
@@ -203,7 +220,7 @@ void gf_gemm_here(const gf_product *p) {
     if (!s.tiles)
         gf_blas_gemm_here(p);
     else
-        run_alone(&s, 0, 0);
+        choose_way (&s)(&s, 0, 0);
 }
 
 int64_t gf_gemm_work(int64_t n, int64_t k) {

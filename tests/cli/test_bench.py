@@ -39,14 +39,16 @@ class Bench(Case):
 
     def test_every_mode(self):
         self.start_model()
-        for mode in ("full", "top1", "heads-live"):
+        for mode in ("full", "top1-live", "heads-live"):
             with self.subTest(mode):
                 got = self.steps("--mode", mode, "--steps", "10", "--bucket")
                 self.assertEqual((got["mode"], got["steps"], got["rows"]), (mode, 7, 200))
                 self.assertGreater(got["seq_s"], 0)
                 self.assertLessEqual(got["best_step_ms"], got["step_ms"])
-        got = self.steps("--mode", "heads", "--epochs", "2")
-        self.assertEqual((got["steps"], got["rows"]), (14, 400))
+        for mode in ("heads", "top1"):
+            got = self.steps("--mode", mode, "--epochs", "2")
+            self.assertEqual((got["steps"], got["rows"]), (14, 400))
+            self.assertGreater(got["encode_s"], 0)
         self.assertEqual(self.steps("--mode", "embed")["rows"], 200)
         got = self.steps("--mode", "latency")
         self.assertEqual(got["rows"], 200)

@@ -617,7 +617,7 @@ class Machine(Case):
             self.assertEqual(os.listdir(empty), [])
         self.assertEqual(r.returncode, 0, r.stdout.decode() + r.stderr.decode())
         tests = [line for line in r.stdout.decode().splitlines() if line.startswith("self-test")]
-        self.assertEqual(len(tests), 4)
+        self.assertEqual(len(tests), 5)
         self.assertTrue(all(line.endswith(" ok") for line in tests))
 
     def test_doctor_reports_a_failure(self):

@@ -5,7 +5,7 @@ import unittest
 from runs import ALONE, Case, log_of, without_times
 
 STAGES = ["opening", "encoding features", "evaluation", "saving", "waiting for a save",
-          "gradient norm", "optimizer", "clearing gradients", "batch filling", "building tapes"]
+          "gradient norm", "optimizer", "batch filling", "building tapes"]
 
 
 class Profile(Case):
