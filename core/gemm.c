@@ -8,7 +8,8 @@
 /* How a product is cut, for caches of 32 KiB and 512 KiB: a panel of B, 16 or 32 columns of DEPTH
  * elements, stays in the first cache, a block of A, BLOCK_ROWS by DEPTH, in the second, and so does
  * the block of C that an epilogue then goes over. A part that packs a block of B for itself takes
- * NARROW columns; SMALL is room for the blocks of a small product. WORK bounds the scratch for a packed B. None of these shows in the bits. */
+ * NARROW columns; SMALL is room for the blocks of a small product. WORK bounds the scratch for a
+ * packed B. None of these shows in the bits. */
 enum {
     DEPTH = 384,
     BLOCK_ROWS = 96,
