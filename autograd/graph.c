@@ -146,13 +146,16 @@ static void enter_first_lives(gf_graph *g) {
 }
 
 static bool reserve_arena(gf_graph *g, gf_err *e) {
+    size_t size = g->plan.elements + g->plan.elements / 2;
     if (g->plan.elements <= g->arena_size) return true;
+    if (size > SIZE_MAX / sizeof(gf_real))
+        return gf_fail(e, GF_E_NOMEM, "an arena of %zu numbers is too large", size);
     gf_free(g->arena); /* before asking for more: a peak of both would be the true peak */
     g->arena_size = 0;
     /* alloc, not alloc_array: pages nobody touches stay out of memory. So room for batches somewhat
      * larger than this one costs nothing, and saves touching all pages anew for each of them. */
-    if (!(g->arena = gf_alloc(g->plan.elements / 2 * 3 * sizeof(gf_real), e))) return false;
-    g->arena_size = g->plan.elements / 2 * 3;
+    if (!(g->arena = gf_alloc(size * sizeof(gf_real), e))) return false;
+    g->arena_size = size;
     return true;
 }
 

@@ -220,7 +220,7 @@ static bool take(source *s, gf_param *p, gf_err *e) {
                        s->path, name, t->dtype_name);
     s->used[t - s->tensors.items] = true;
     if (GF_REAL_IS_FLOAT && t->dtype == GF_DTYPE_F32 && (uintptr_t)t->data % sizeof(float) == 0) {
-        p->value = (const gf_real *)(const void *)t->data;
+        gf_param_borrow(p, (const gf_real *)(const void *)t->data);
         return s->mapped = true;
     }
     return gf_param_own(p, e) && gf_tensor_to_real(t, p->owned, s->path, e);

@@ -96,9 +96,7 @@ static bool take(source *s, gf_param *p, const char *name, gf_err *e) {
                        s->path, t->name, gf_shape_text(&shape, found, sizeof found), wanted);
     s->used[t - s->tensors.items] = true;
     if (can_stay(&s->tensors, t)) {
-        gf_free(p->owned);
-        p->owned = NULL;
-        p->value = (const gf_real *)(const void *)t->data;
+        gf_param_borrow(p, (const gf_real *)(const void *)t->data);
         return s->mapped = true;
     }
     return gf_param_own(p, e) && gf_tensor_to_real(t, p->owned, s->path, e);

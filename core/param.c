@@ -74,6 +74,13 @@ bool gf_param_own(gf_param *p, gf_err *e) {
     return true;
 }
 
+void gf_param_borrow(gf_param *p, const gf_real *value) {
+    gf_free(atomic_exchange(&p->packed, NULL));
+    gf_free(p->owned);
+    p->owned = NULL;
+    p->value = value;
+}
+
 int64_t gf_param_count(const gf_param *p) { return gf_shape_count(&p->shape); }
 
 void gf_params_take_averages(gf_params *p) {

@@ -56,6 +56,8 @@ void gf_params_free(gf_params *p);
 /* Makes the value writable: copies a mapped one into memory of its own (zeros if there is none),
  * and lets the map's pages go. */
 bool gf_param_own(gf_param *p, gf_err *e);
+/* Makes values in a read-only map of a file, which outlives the parameter, its value. */
+void gf_param_borrow(gf_param *p, const gf_real *value);
 /* Frees rows and makes it NULL. */
 void gf_param_forget_rows(gf_param *p);
 /* Elements of a parameter. */

@@ -101,6 +101,36 @@ static void check_model(const char *path, int rounds) {
     gf_model_free(&t.model);
 }
 
+/* A weight that was packed and then changes is no longer packed: texts alone and in a batch, which
+ * is large enough to be computed without, agree on the new value. */
+static void test_changed_weight(void **state) {
+    static texts t;
+    static gf_real before[WIDEST], out[TEXTS * WIDEST];
+    int64_t which[TEXTS], width;
+    gf_rng r = gf_rng_new(6, 1);
+    gf_engine n = {0};
+    gf_param *w;
+    (void)state;
+    if (!gf_tiles_best()) skip();
+    open_texts(&t, "tests/golden/mean_gelu/model", &r);
+    width = t.model.embedding_size;
+    w = t.model.layers[0].intermediate.weight;
+    assert_non_null(w->packed);
+    memcpy(before, t.alone[0], sizeof before);
+    assert_true(gf_param_own(w, NULL));
+    assert_null(w->packed);
+    for (int64_t i = 0; i < gf_param_count(w); i++) w->owned[i] *= 2;
+    assert_true(gf_engine_start(&n, 1, NULL));
+    for (int64_t i = 0; i < TEXTS; i++) embed(&t, &n, &i, 1, t.alone[i]);
+    assert_memory_not_equal(before, t.alone[0], (size_t)width * sizeof *before);
+    for (int64_t i = 0; i < TEXTS; i++) which[i] = i;
+    embed(&t, &n, which, TEXTS, out);
+    for (int64_t i = 0; i < TEXTS; i++)
+        assert_memory_equal(out + i * width, t.alone[i], (size_t)width * sizeof *out);
+    gf_engine_stop(&n);
+    gf_model_free(&t.model);
+}
+
 static void test_small_models(void **state) {
     (void)state;
     check_model("tests/golden/mean_gelu/model", ROUNDS);
@@ -120,6 +150,7 @@ static void test_minilm(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_small_models),
+                                       cmocka_unit_test(test_changed_weight),
                                        cmocka_unit_test(test_minilm)};
     return cmocka_run_group_tests_name("invariance", tests, NULL, NULL);
 }
