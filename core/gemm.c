@@ -8,14 +8,16 @@
 /* How a product is cut, for caches of 32 KiB and 512 KiB: a panel of B, 16 or 32 columns of DEPTH
  * elements, stays in the first cache, a block of A, BLOCK_ROWS by DEPTH, in the second, and so does
  * the block of C that an epilogue then goes over. A part that packs a block of B for itself takes
- * NARROW columns; SMALL is room for the blocks of a small product. WORK bounds the scratch for a
- * packed B. None of these shows in the bits. */
+ * NARROW columns; SMALL is room for the blocks of a small product. A transposed A of up to NEAR
+ * elements is read where it stands. WORK bounds the scratch for a packed B. None of these shows in
+ * the bits. */
 enum {
     DEPTH = 384,
     BLOCK_ROWS = 96,
     BLOCK_COLUMNS = 384,
     NARROW = 128,
     SMALL = 4096,
+    NEAR = 1 << 14,
     LEAST_COLUMNS = 48,
     PARTS_A_THREAD = 4,
     PANELS_A_PART = 4,
@@ -37,6 +39,7 @@ typedef struct product {
     int64_t first, k;      /* the elements of k that are taken now */
     const gf_real *packed; /* B's panels over them, `stride` apart; NULL: each part packs its own */
     int64_t stride;
+    bool in_place;                 /* A's rows are not packed */
     int64_t rows, columns, across; /* of a part; parts side by side */
     gf_epilogue *then;
     void *context;
@@ -49,11 +52,12 @@ typedef struct block {
     bool keeps_a, keeps_b; /* the room holds them already */
 } block;
 
-static gf_packing rows_of(const gf_product *p, const block *c, int64_t first, int64_t k) {
-    gf_packing r = {.items = c->rows, .k = k};
+static gf_packing rows_of(const gf_product *p, int64_t row, int64_t rows, int64_t first,
+                          int64_t k) {
+    gf_packing r = {.items = rows, .k = k};
     r.item_stride = p->transpose_a ? 1 : p->lda;
     r.k_stride = p->transpose_a ? p->lda : 1;
-    r.x = p->a + c->row * r.item_stride + first * r.k_stride;
+    r.x = p->a + row * r.item_stride + first * r.k_stride;
     return r;
 }
 
@@ -64,6 +68,24 @@ static gf_packing columns_of(const gf_product *p, int64_t column, int64_t column
     r.k_stride = p->transpose_b ? 1 : p->ldb;
     r.x = p->b + column * r.item_stride + first * r.k_stride;
     return r;
+}
+
+/* Rows of A one after the other are as good as packed ones. Of a transposed A, each element of k
+ * would be in another line of the cache, which must be near for that. */
+static bool stands_well(const gf_product *p) { return !p->transpose_a || p->k * p->lda <= NEAR; }
+
+/* The rows of a block over k elements from `first` on: in place but for those behind the last whole
+ * tile, or packed in c->a. */
+static void find_rows(const product *s, const block *c, int64_t first, gf_tiling *t) {
+    int64_t high = s->tiles->rows, rest = c->rows % high, row = c->row + c->rows - rest;
+    gf_packing rows = s->in_place ? rows_of(s->p, row, rest, first, t->k)
+                                  : rows_of(s->p, c->row, c->rows, first, t->k);
+    if (!c->keeps_a && rows.items > 0) s->tiles->pack_rows(&rows, c->a);
+    t->a = (gf_tiled_rows){c->a, t->k * high, 1, high};
+    t->rest = s->in_place ? c->a : c->a + (c->rows - rest) * t->k;
+    if (!s->in_place) return;
+    rows = rows_of(s->p, c->row, c->rows, first, t->k);
+    t->a = (gf_tiled_rows){rows.x, high * rows.item_stride, rows.item_stride, rows.k_stride};
 }
 
 /* Where the chains of a block are at element `first` of k: in C, or not begun. */
@@ -78,14 +100,11 @@ static void find_start(gf_tiling *t, const gf_product *p, int64_t column, int64_
 static void run_block(const product *s, const block *c) {
     const gf_product *p = s->p;
     int64_t step = depth(s->k), wide = s->tiles->columns, at = 0;
-    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc, .a = c->a};
+    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc};
     t.c = p->c + c->row * p->ldc + c->column;
     do {
         t.k = least(step, s->k - at);
-        if (!c->keeps_a) {
-            gf_packing rows = rows_of(p, c, s->first + at, t.k);
-            s->tiles->pack_rows(&rows, c->a);
-        }
+        find_rows(s, c, s->first + at, &t);
         if (!s->packed && !c->keeps_b) {
             gf_packing columns = columns_of(p, c->column, c->columns, s->first + at, t.k);
             s->tiles->pack_columns(&columns, c->b);
@@ -138,7 +157,8 @@ static void run_small(void *job, int64_t part, int thread) {
 }
 
 static bool is_small(const product *s) {
-    int64_t rows = up(least(s->rows, BLOCK_ROWS), s->tiles->rows), k = depth(s->k);
+    int64_t rows = s->in_place ? s->tiles->rows : up(least(s->rows, BLOCK_ROWS), s->tiles->rows);
+    int64_t k = depth(s->k);
     int64_t columns = up(least(s->columns, NARROW), s->tiles->columns);
     return !s->packed && rows * k <= SMALL && columns * k <= SMALL;
 }
@@ -194,6 +214,7 @@ static void cut(product *s, int threads, int64_t wide) {
 void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *context) {
     product s = {.tiles = gf_tiles_best(), .p = p, .then = then, .context = context};
     int64_t step;
+    s.in_place = stands_well(p);
     if (p->m < 1 || p->n < 1) return;
     if (!s.tiles) {
         gf_blas_gemm(pool, p, then, context);
@@ -214,6 +235,7 @@ void gf_gemm(gf_pool *pool, const gf_product *p, gf_epilogue *then, void *contex
 
 void gf_gemm_here(const gf_product *p) {
     product s = {.tiles = gf_tiles_best(), .p = p, .k = p->k, .packed = p->packed};
+    s.in_place = stands_well(p);
     s.rows = p->m;
     s.columns = p->n;
     s.across = 1;

@@ -12,7 +12,8 @@
  * on its row of A and its column of B and on nothing else. That is why a text's embedding does not
  * depend on the batch it came in. The tables differ in speed only.
  *
- * A and B are packed into panels first: [panel][k][width], what lies behind the end being 0. */
+ * B is packed into panels first, [panel][k][width], what lies behind the end being 0. A may be, or is
+ * read where it stands; then only the rows behind the last whole tile are packed. */
 #ifndef GF_CORE_GEMM_TILES_H
 #define GF_CORE_GEMM_TILES_H
 
@@ -33,12 +34,21 @@ typedef struct gf_packing {
     const gf_real *x;
 } gf_packing;
 
-/* c [m, n] with row stride ldc = from + A B; a and b are packed. Row i of `from` begins at
- * from + i * from_stride: c itself goes on with a chain, a stride of 0 starts each row alike. */
+/* Whole tiles' rows of A: element p of row i of tile t is x[t * tile + i * row + p * k]. Packed by
+ * pack_rows(): tile = k elements * rows, row = 1, k = rows; where it stands: tile = rows * row. */
+typedef struct gf_tiled_rows {
+    const gf_real *x;
+    int64_t tile, row, k; /* strides, in elements */
+} gf_tiled_rows;
+
+/* c [m, n] with row stride ldc = from + A B. Row i of `from` begins at from + i * from_stride: c
+ * itself goes on with a chain, a stride of 0 starts each row alike. */
 typedef struct gf_tiling {
     int64_t m, n, k, ldc, from_stride;
-    const gf_real *a, *b, *from;
-    int64_t b_stride; /* from a panel of b to the next, in elements */
+    gf_tiled_rows a;
+    const gf_real *rest;     /* the last m % rows rows of A, packed; not looked at without any */
+    const gf_real *b, *from; /* b packed by pack_columns() */
+    int64_t b_stride;        /* from a panel of b to the next, in elements */
     gf_real *c;
 } gf_tiling;
 

@@ -58,15 +58,20 @@ LANE void pack_transposed(const gf_packing *p, const gf_real *x, int width, gf_r
         for (int i = 0; i < width; i++) out[at * width + i] = x[i * p->item_stride + at];
 }
 
-/* Full panels of items that lie together: some elements of all of them, and then the next. */
+/* Full panels of items that lie together: some elements of all of them, and then the next, which
+ * are fetched meanwhile. */
 LANE void pack_straight(const gf_packing *p, int64_t panels, int width, gf_real *out) {
-    for (int64_t first = 0; first < p->k; first += LINE) {
-        int64_t end = first + LINE < p->k ? first + LINE : p->k;
-        for (int64_t j = 0; j < panels; j++)
-            for (int64_t at = first; at < end; at++)
-                memcpy(out + (j * p->k + at) * width, p->x + at * p->k_stride + j * width,
-                       (size_t)width * sizeof *out);
-    }
+    int64_t k = p->k, stride = p->k_stride;
+    const gf_real *x = p->x;
+    for (int64_t left = k; left > 0; left -= LINE, x += LINE * stride, out += LINE * width)
+        for (int64_t j = 0; j < panels; j++) {
+            const gf_real *from = x + j * width;
+            gf_real *to = out + j * k * width;
+            for (int64_t at = 0; at < LINE && at < left; at++, from += stride, to += width) {
+                __builtin_prefetch(from + LINE * stride);
+                memcpy(to, from, (size_t)width * sizeof *to);
+            }
+        }
 }
 
 /* A panel that ends before its width. */
@@ -93,23 +98,30 @@ static void pack_columns(const gf_packing *p, gf_real *out) { pack(p, COLUMNS, o
 
 /* --- One tile -------------------------------------------------------------------------------- */
 
-/* c [ROWS][ldc] = from + a [k][ROWS] b [k][COLUMNS]. */
-LANE void multiply_tile(int64_t k, const gf_real *a, const gf_real *b, const gf_real *from,
+/* c [ROWS][ldc] = from + a [ROWS][k] b [k][COLUMNS], a by its strides. */
+LANE void multiply_tile(int64_t k, const gf_tiled_rows *a, const gf_real *b, const gf_real *from,
                         int64_t from_stride, gf_real *c, int64_t ldc) {
+    enum { THIRDS = ROWS / 3 }; /* an address is one of these, plus 0, 1 or 2 strides */
+    const gf_real *rows[THIRDS];
+    int64_t row = a->row, step = a->k;
     v16 s[ROWS][VECTORS], x[VECTORS];
+#pragma GCC unroll 4
+    for (int i = 0; i < THIRDS; i++) rows[i] = a->x + 3 * i * row;
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) s[r][v] = v16_load(from + r * from_stride + 16 * v);
 #pragma GCC unroll 4
-    for (int64_t p = 0; p < k; p++) {
+    for (int64_t p = 0; p < k; p++, b += COLUMNS) {
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) x[v] = v16_load(b + p * COLUMNS + 16 * v);
+        for (int v = 0; v < VECTORS; v++) x[v] = v16_load(b + 16 * v);
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++)
-                s[r][v] = v16_fma(v16_set(a[p * ROWS + r]), x[v], s[r][v]);
+                s[r][v] = v16_fma(v16_set(rows[r / 3][r % 3 * row]), x[v], s[r][v]);
+#pragma GCC unroll 4
+        for (int i = 0; i < THIRDS; i++) rows[i] += step;
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
@@ -118,7 +130,7 @@ LANE void multiply_tile(int64_t k, const gf_real *a, const gf_real *b, const gf_
 }
 
 /* A tile that reaches over the edge of C goes by way of one that does not. */
-static void multiply_edge(const gf_tiling *t, int64_t row, int64_t column, const gf_real *a,
+static void multiply_edge(const gf_tiling *t, int64_t row, int64_t column, const gf_tiled_rows *a,
                           const gf_real *b) {
     gf_real edge[ROWS * COLUMNS] = {0};
     int64_t rows = t->m - row < ROWS ? t->m - row : ROWS;
@@ -132,17 +144,20 @@ static void multiply_edge(const gf_tiling *t, int64_t row, int64_t column, const
                (size_t)columns * sizeof *edge);
 }
 
-/* A panel of b stays in the first cache while the panels of a pass by. */
+/* A panel of b stays in the first cache while the rows of A pass by. */
 static void multiply(const gf_tiling *t) {
+    const gf_tiled_rows rest = {t->rest, 0, 1, ROWS};
     const gf_real *b = t->b;
     for (int64_t column = 0; column < t->n; column += COLUMNS, b += t->b_stride) {
-        const gf_real *a = t->a;
-        for (int64_t row = 0; row < t->m; row += ROWS, a += t->k * ROWS)
-            if (row + ROWS <= t->m && column + COLUMNS <= t->n)
-                multiply_tile(t->k, a, b, t->from + row * t->from_stride + column, t->from_stride,
+        gf_tiled_rows a = t->a;
+        int64_t row = 0;
+        for (; row + ROWS <= t->m; row += ROWS, a.x += a.tile)
+            if (column + COLUMNS <= t->n)
+                multiply_tile(t->k, &a, b, t->from + row * t->from_stride + column, t->from_stride,
                               t->c + row * t->ldc + column, t->ldc);
             else
-                multiply_edge(t, row, column, a, b);
+                multiply_edge(t, row, column, &a, b);
+        if (row < t->m) multiply_edge(t, row, column, &rest, b);
     }
 }
 
