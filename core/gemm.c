@@ -74,18 +74,29 @@ static gf_packing columns_of(const gf_product *p, int64_t column, int64_t column
  * would be in another line of the cache, which must be near for that. */
 static bool stands_well(const gf_product *p) { return !p->transpose_a || p->k * p->lda <= NEAR; }
 
-/* The rows of a block over k elements from `first` on: in place but for those behind the last whole
- * tile, or packed in c->a. */
-static void find_rows(const product *s, const block *c, int64_t first, gf_tiling *t) {
-    int64_t high = s->tiles->rows, rest = c->rows % high, row = c->row + c->rows - rest;
-    gf_packing rows = s->in_place ? rows_of(s->p, row, rest, first, t->k)
-                                  : rows_of(s->p, c->row, c->rows, first, t->k);
-    if (!c->keeps_a && rows.items > 0) s->tiles->pack_rows(&rows, c->a);
-    t->a = (gf_tiled_rows){c->a, t->k * high, 1, high};
-    t->rest = s->in_place ? c->a : c->a + (c->rows - rest) * t->k;
-    if (!s->in_place) return;
-    rows = rows_of(s->p, c->row, c->rows, first, t->k);
-    t->a = (gf_tiled_rows){rows.x, high * rows.item_stride, rows.item_stride, rows.k_stride};
+/* The rows of a block over k elements from `first` on, in place. The last tile begins before those
+ * that are left, but where there are too few for one. */
+static void find_rows_in_place(const product *s, const block *c, int64_t first, gf_tiling *t) {
+    int64_t high = s->tiles->rows, rest = c->rows % high;
+    gf_packing rows = rows_of(s->p, c->row, c->rows, first, t->k);
+    t->a = t->rest = (gf_tile_rows){rows.x, rows.item_stride, rows.k_stride};
+    t->a_stride = high * rows.item_stride;
+    t->rest.x += (c->rows - high) * rows.item_stride;
+    t->skip = high - rest;
+    if (c->rows >= high) return;
+    if (!c->keeps_a) s->tiles->pack_rows(&rows, c->a);
+    t->rest = (gf_tile_rows){c->a, 1, high};
+    t->skip = 0;
+}
+
+/* The same, packed in c->a. */
+static void find_packed_rows(const product *s, const block *c, int64_t first, gf_tiling *t) {
+    int64_t high = s->tiles->rows;
+    gf_packing rows = rows_of(s->p, c->row, c->rows, first, t->k);
+    if (!c->keeps_a) s->tiles->pack_rows(&rows, c->a);
+    t->a = t->rest = (gf_tile_rows){c->a, 1, high};
+    t->a_stride = t->k * high;
+    t->rest.x += c->rows / high * t->a_stride;
 }
 
 /* Where the chains of a block are at element `first` of k: in C, or not begun. */
@@ -100,11 +111,14 @@ static void find_start(gf_tiling *t, const gf_product *p, int64_t column, int64_
 static void run_block(const product *s, const block *c) {
     const gf_product *p = s->p;
     int64_t step = depth(s->k), wide = s->tiles->columns, at = 0;
-    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc};
+    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc, .b_is_far = p->packed};
     t.c = p->c + c->row * p->ldc + c->column;
     do {
         t.k = least(step, s->k - at);
-        find_rows(s, c, s->first + at, &t);
+        if (s->in_place)
+            find_rows_in_place(s, c, s->first + at, &t);
+        else
+            find_packed_rows(s, c, s->first + at, &t);
         if (!s->packed && !c->keeps_b) {
             gf_packing columns = columns_of(p, c->column, c->columns, s->first + at, t.k);
             s->tiles->pack_columns(&columns, c->b);
@@ -197,15 +211,17 @@ static int64_t fitting(const gf_tiles *tiles, int64_t n, int64_t k) {
 
 /* ---- whole products ---- */
 
-/* Parts are blocks of rows, whole rows where these go round, and a multiple of the threads. */
+/* Parts are blocks of rows, whole rows where these go round, and a multiple of the threads. A
+ * single block is parted by columns alone: so each of B is fetched by one thread only. */
 static void cut(product *s, int threads, int64_t wide) {
     const gf_product *p = s->p;
-    int64_t down = up(pieces(p->m, BLOCK_ROWS), threads);
+    int64_t down = pieces(p->m, BLOCK_ROWS), enough = PARTS_A_THREAD * threads;
+    bool one_block = down == 1 && p->n >= LEAST_COLUMNS * threads;
+    if (!one_block) down = up(down, threads);
     s->rows = up(pieces(p->m, down), s->tiles->rows);
     down = pieces(p->m, s->rows);
     s->across = 1;
-    while (down * s->across < PARTS_A_THREAD * threads &&
-           pieces(p->n, 2 * s->across) >= LEAST_COLUMNS)
+    while (down * s->across < enough && pieces(p->n, 2 * s->across) >= LEAST_COLUMNS)
         s->across *= 2;
     s->columns = up(pieces(p->n, s->across), wide);
     s->across = pieces(p->n, s->columns);

@@ -13,12 +13,13 @@
  * depend on the batch it came in. The tables differ in speed only.
  *
  * B is packed into panels first, [panel][k][width], what lies behind the end being 0. A may be, or is
- * read where it stands; then only the rows behind the last whole tile are packed. */
+ * read where it stands. */
 #ifndef GF_CORE_GEMM_TILES_H
 #define GF_CORE_GEMM_TILES_H
 
 #include "core/vec_tables.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -34,21 +35,23 @@ typedef struct gf_packing {
     const gf_real *x;
 } gf_packing;
 
-/* Whole tiles' rows of A: element p of row i of tile t is x[t * tile + i * row + p * k]. Packed by
- * pack_rows(): tile = k elements * rows, row = 1, k = rows; where it stands: tile = rows * row. */
-typedef struct gf_tiled_rows {
+/* A tile's rows of A: element p of row i is x[i * row + p * k]. */
+typedef struct gf_tile_rows {
     const gf_real *x;
-    int64_t tile, row, k; /* strides, in elements */
-} gf_tiled_rows;
+    int64_t row, k; /* strides, in elements */
+} gf_tile_rows;
 
 /* c [m, n] with row stride ldc = from + A B. Row i of `from` begins at from + i * from_stride: c
  * itself goes on with a chain, a stride of 0 starts each row alike. */
 typedef struct gf_tiling {
     int64_t m, n, k, ldc, from_stride;
-    gf_tiled_rows a;
-    const gf_real *rest;     /* the last m % rows rows of A, packed; not looked at without any */
+    gf_tile_rows a;          /* of the first whole tile */
+    int64_t a_stride;        /* from a tile's rows to the next one's, in elements */
+    gf_tile_rows rest;       /* of a tile whose rows from `skip` on are those behind the whole */
+    int64_t skip;            /* tiles; not looked at without any */
     const gf_real *b, *from; /* b packed by pack_columns() */
     int64_t b_stride;        /* from a panel of b to the next, in elements */
+    bool b_is_far;           /* in memory: a panel is fetched while the one before is in use */
     gf_real *c;
 } gf_tiling;
 

@@ -99,7 +99,7 @@ static void pack_columns(const gf_packing *p, gf_real *out) { pack(p, COLUMNS, o
 /* --- One tile -------------------------------------------------------------------------------- */
 
 /* c [ROWS][ldc] = from + a [ROWS][k] b [k][COLUMNS], a by its strides. */
-LANE void multiply_tile(int64_t k, const gf_tiled_rows *a, const gf_real *b, const gf_real *from,
+LANE void multiply_tile(int64_t k, const gf_tile_rows *a, const gf_real *b, const gf_real *from,
                         int64_t from_stride, gf_real *c, int64_t ldc) {
     enum { THIRDS = ROWS / 3 }; /* an address is one of these, plus 0, 1 or 2 strides */
     const gf_real *rows[THIRDS];
@@ -129,35 +129,45 @@ LANE void multiply_tile(int64_t k, const gf_tiled_rows *a, const gf_real *b, con
         for (int v = 0; v < VECTORS; v++) v16_store(c + r * ldc + 16 * v, s[r][v]);
 }
 
-/* A tile that reaches over the edge of C goes by way of one that does not. */
-static void multiply_edge(const gf_tiling *t, int64_t row, int64_t column, const gf_tiled_rows *a,
-                          const gf_real *b) {
-    gf_real edge[ROWS * COLUMNS] = {0};
+/* A tile that reaches over the edge of C goes by way of one that does not. Its rows before `skip`
+ * are not part of C here. */
+static void multiply_edge(const gf_tiling *t, int64_t row, int64_t skip, int64_t column,
+                          const gf_tile_rows *a, const gf_real *b) {
+    gf_real edge[ROWS * COLUMNS] = {0}, *first = edge + skip * COLUMNS;
     int64_t rows = t->m - row < ROWS ? t->m - row : ROWS;
     int64_t columns = t->n - column < COLUMNS ? t->n - column : COLUMNS;
     for (int64_t r = 0; r < rows; r++)
-        memcpy(edge + r * COLUMNS, t->from + (row + r) * t->from_stride + column,
+        memcpy(first + r * COLUMNS, t->from + (row + r) * t->from_stride + column,
                (size_t)columns * sizeof *edge);
     multiply_tile(t->k, a, b, edge, COLUMNS, edge, COLUMNS);
     for (int64_t r = 0; r < rows; r++)
-        memcpy(t->c + (row + r) * t->ldc + column, edge + r * COLUMNS,
+        memcpy(t->c + (row + r) * t->ldc + column, first + r * COLUMNS,
                (size_t)columns * sizeof *edge);
+}
+
+/* A tile's share of the panel of b that comes next. */
+LANE void fetch_ahead(const gf_tiling *t, int64_t row, const gf_real *next) {
+    int64_t lines = t->k * COLUMNS / LINE, share = (lines * ROWS + t->m - 1) / t->m;
+    int64_t first = row / ROWS * share, end = first + share < lines ? first + share : lines;
+    for (int64_t i = first; i < end; i++) __builtin_prefetch(next + i * LINE);
 }
 
 /* A panel of b stays in the first cache while the rows of A pass by. */
 static void multiply(const gf_tiling *t) {
-    const gf_tiled_rows rest = {t->rest, 0, 1, ROWS};
     const gf_real *b = t->b;
     for (int64_t column = 0; column < t->n; column += COLUMNS, b += t->b_stride) {
-        gf_tiled_rows a = t->a;
+        bool narrow = column + COLUMNS > t->n, fetch = t->b_is_far && column + COLUMNS < t->n;
+        gf_tile_rows a = t->a;
         int64_t row = 0;
-        for (; row + ROWS <= t->m; row += ROWS, a.x += a.tile)
-            if (column + COLUMNS <= t->n)
+        for (; row + ROWS <= t->m; row += ROWS, a.x += t->a_stride) {
+            if (fetch) fetch_ahead(t, row, b + t->b_stride);
+            if (narrow)
+                multiply_edge(t, row, 0, column, &a, b);
+            else
                 multiply_tile(t->k, &a, b, t->from + row * t->from_stride + column, t->from_stride,
                               t->c + row * t->ldc + column, t->ldc);
-            else
-                multiply_edge(t, row, column, &a, b);
-        if (row < t->m) multiply_edge(t, row, column, &rest, b);
+        }
+        if (row < t->m) multiply_edge(t, row, t->skip, column, &t->rest, b);
     }
 }
 

@@ -162,16 +162,17 @@ static void run_tiles(const gf_tiles *t, const gf_product *p, bool in_place, gf_
     columns.item_stride = p->transpose_b ? p->ldb : 1;
     columns.k_stride = p->transpose_b ? 1 : p->ldb;
     t->pack_columns(&columns, b);
-    tiling.a = (gf_tiled_rows){a, p->k * t->rows, 1, t->rows};
-    tiling.rest = a + whole * p->k;
-    if (in_place) {
-        tiling.a =
-            (gf_tiled_rows){p->a, t->rows * rows.item_stride, rows.item_stride, rows.k_stride};
-        tiling.rest = a;
-        rows.items = rest;
-        rows.x += whole * rows.item_stride;
-    }
     t->pack_rows(&rows, a);
+    tiling.a = tiling.rest = (gf_tile_rows){a, 1, t->rows};
+    tiling.a_stride = p->k * t->rows;
+    tiling.rest.x += whole * p->k;
+    if (in_place && p->m >= t->rows) {
+        tiling.a = tiling.rest = (gf_tile_rows){p->a, rows.item_stride, rows.k_stride};
+        tiling.a_stride = t->rows * rows.item_stride;
+        tiling.rest.x += (p->m - t->rows) * rows.item_stride;
+        tiling.skip = t->rows - rest;
+    }
+    tiling.b_is_far = in_place;
     tiling.b = b;
     tiling.b_stride = p->k * t->columns;
     tiling.from = p->add ? p->c : p->start;
