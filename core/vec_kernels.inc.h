@@ -318,12 +318,13 @@ static void vec_softmax(int64_t n, gf_real scale, const gf_real *s, gf_real *p) 
     vec_scale(n, 1 / lanes_sum(sum), p, p);
 }
 
-static void vec_softmax_slope(int64_t n, gf_real scale, const gf_real *p, const gf_real *dp,
-                              gf_real *ds) {
-    v16 factor = v16_set(scale), mean = v16_set(vec_dot(n, p, dp));
+static void vec_softmax_slope(int64_t n, gf_real scale, const gf_real *p, const gf_real *dropped,
+                              const gf_real *d, gf_real *ds) {
+    v16 factor = v16_set(scale), minus_mean = v16_set(-vec_dot(n, dropped, d));
     for (int64_t i = 0; i < n; i += 16) {
-        v16 centred = v16_sub(load(dp + i, n - i), mean);
-        store(ds + i, n - i, v16_mul(v16_mul(factor, load(p + i, n - i)), centred));
+        v16 product = v16_mul(load(dropped + i, n - i), load(d + i, n - i));
+        product = v16_fma(load(p + i, n - i), minus_mean, product);
+        store(ds + i, n - i, v16_mul(factor, product));
     }
 }
 
