@@ -259,7 +259,7 @@ static bool kept(const gf_dropout *d, int64_t i) {
 
 static void dropout_follows_its_definition(void **state) {
     static const int64_t firsts[] = {
-        0, 1, 7, 8, 31, 32, 33, 1000003, (1ll << 35) - 40, 1ll << 35, (1ll << 40) + 5};
+        0, 1, 7, 8, 31, 32, 33, 63, 64, 65, 1000003, (1ll << 35) - 40, 1ll << 35, (1ll << 40) + 5};
     float x[300], y[300];
     (void)state;
     for (int i = 0; i < 300; i++) x[i] = (float)i + 1;
