@@ -55,7 +55,7 @@ static void run_kernels(const gf_vec *v, const gf_real *x, gf_real (*y)[SAMPLE])
     y[11][2] = v->max(SAMPLE, x);
     y[11][3] = (gf_real)v->sum_squares(SAMPLE, x);
     v->softmax(SAMPLE, 1, x, y[12]);
-    v->softmax_slope(SAMPLE, 1, y[12], x, y[13]);
+    v->softmax_slope(SAMPLE, 1, y[12], y[12], x, y[13]);
     v->layernorm(SAMPLE, x, x, x, small, y[14], y[15], &rstd);
     v->layernorm_slope(SAMPLE, x, x, y[15], rstd, y[16]);
     v->dropout(SAMPLE, &d, 5, x, y[17]);

@@ -74,9 +74,11 @@ typedef struct gf_vec {
     /* One row of an attention matrix: p = softmax(scale * s), in place allowed. -infinity gives 0;
      * a NaN anywhere, or no number above -infinity, makes all of p NaN. */
     void (*softmax)(int64_t n, gf_real scale, const gf_real *s, gf_real *p);
-    /* ds = scale * p * (dp - sum(p dp)), in place over dp allowed. */
-    void (*softmax_slope)(int64_t n, gf_real scale, const gf_real *p, const gf_real *dp,
-                          gf_real *ds);
+    /* The slope of s in dropped = m p, p = softmax(scale * s), from d, the slope of dropped, for
+     * any mask m: ds = scale * p * (m d - sum(p m d)) = scale * (dropped d - p sum(dropped d)),
+     * so m itself is not needed. Without dropout, dropped is p. In place over d allowed. */
+    void (*softmax_slope)(int64_t n, gf_real scale, const gf_real *p, const gf_real *dropped,
+                          const gf_real *d, gf_real *ds);
     /* One row of LayerNorm (Ba et al. 2016): xhat = (x - mean) * rstd, y = gamma xhat + beta, with
      * rstd = 1 / sqrt(var + eps) stored in *rstd. xhat or y may be x; xhat may be NULL. n >= 1. */
     void (*layernorm)(int64_t n, const gf_real *x, const gf_real *gamma, const gf_real *beta,

@@ -318,12 +318,13 @@ static void vec_softmax(int64_t n, gf_real scale, const gf_real *s, gf_real *p) 
     vec_scale(n, 1 / lanes_sum(sum), p, p);
 }
 
-static void vec_softmax_slope(int64_t n, gf_real scale, const gf_real *p, const gf_real *dp,
-                              gf_real *ds) {
-    v16 factor = v16_set(scale), mean = v16_set(vec_dot(n, p, dp));
+static void vec_softmax_slope(int64_t n, gf_real scale, const gf_real *p, const gf_real *dropped,
+                              const gf_real *d, gf_real *ds) {
+    v16 factor = v16_set(scale), minus_mean = v16_set(-vec_dot(n, dropped, d));
     for (int64_t i = 0; i < n; i += 16) {
-        v16 centred = v16_sub(load(dp + i, n - i), mean);
-        store(ds + i, n - i, v16_mul(v16_mul(factor, load(p + i, n - i)), centred));
+        v16 product = v16_mul(load(dropped + i, n - i), load(d + i, n - i));
+        product = v16_fma(load(p + i, n - i), minus_mean, product);
+        store(ds + i, n - i, v16_mul(factor, product));
     }
 }
 
@@ -375,7 +376,7 @@ static void vec_layernorm_slope(int64_t n, const gf_real *dy, const gf_real *gam
 /* --- Dropout -----------------------------------------------------------------------------------
  */
 
-enum { CHUNK = 32 /* elements of 4 blocks */, ROUNDS = 10 };
+enum { CHUNK = 64 /* elements of 8 blocks */, ROUNDS = 10 };
 
 /* The four words in each of the four blocks. */
 LANE u16x32 in_each_block(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
@@ -398,18 +399,28 @@ LANE u16x32 make_counters(const gf_dropout *d, uint64_t block) {
                         u16x32_load(ahead));
 }
 
-LANE void drop_chunk(u16x32 bits, const u16x32 keys[ROUNDS], const gf_dropout *d, const gf_real *x,
-                     gf_real *y) {
-    v16 scale = v16_set(d->scale);
-    for (int i = 0; i < ROUNDS; i++) bits = u16x32_philox(bits, keys[i]);
-    v16_store(y, v16_keep(v16_mul(scale, v16_load(x)), u16x32_halves(bits, false), d->keep));
-    v16_store(y + 16,
-              v16_keep(v16_mul(scale, v16_load(x + 16)), u16x32_halves(bits, true), d->keep));
+LANE void drop_16(u16x32 bits, const gf_dropout *d, const gf_real *x, gf_real *y) {
+    v16_store(y, v16_keep(v16_mul(v16_set(d->scale), v16_load(x)), bits, d->keep));
+}
+
+/* Twice four blocks side by side: a round waits for the one before it, and two chains fill the
+ * wait. */
+LANE void drop_chunk(u16x32 counters, const u16x32 keys[ROUNDS], const gf_dropout *d,
+                     const gf_real *x, gf_real *y) {
+    u16x32 low = counters, high = u16x32_add64(counters, in_each_block(4, 0, 0, 0));
+    for (int i = 0; i < ROUNDS; i++) {
+        low = u16x32_philox(low, keys[i]);
+        high = u16x32_philox(high, keys[i]);
+    }
+    drop_16(u16x32_halves(low, false), d, x, y);
+    drop_16(u16x32_halves(low, true), d, x + 16, y + 16);
+    drop_16(u16x32_halves(high, false), d, x + 32, y + 32);
+    drop_16(u16x32_halves(high, true), d, x + 48, y + 48);
 }
 
 static void vec_dropout(int64_t n, const gf_dropout *d, int64_t first, const gf_real *x,
                         gf_real *y) {
-    u16x32 counters, keys[ROUNDS], four = in_each_block(4, 0, 0, 0);
+    u16x32 counters, keys[ROUNDS], eight = in_each_block(8, 0, 0, 0);
     gf_real part[CHUNK] = {0};
     int64_t i = -(first % CHUNK); /* the chunk that element `first` lies in begins here */
     if (d->keep > 65535) {
@@ -418,7 +429,7 @@ static void vec_dropout(int64_t n, const gf_dropout *d, int64_t first, const gf_
     }
     make_keys(d, keys);
     counters = make_counters(d, (uint64_t)(first + i) / 8);
-    for (; i < n; i += CHUNK, counters = u16x32_add64(counters, four)) {
+    for (; i < n; i += CHUNK, counters = u16x32_add64(counters, eight)) {
         int64_t from = i < 0 ? 0 : i, to = n - i < CHUNK ? n : i + CHUNK;
         size_t bytes = (size_t)(to - from) * sizeof *x;
         if (to - from == CHUNK) {

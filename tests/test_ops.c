@@ -142,6 +142,71 @@ static void test_bad_shapes_are_refused_with_a_reason(void **state) {
     each_case(refuses, false);
 }
 
+/* --- Dropout in attention, by the formula at the head of op_attention.c ----------------------- */
+
+enum { SEQUENCES = 4, TOKENS = 80, HEADS = 2, WIDTH = 6 };
+
+static double kept_times(const gf_dropout *d, int64_t i) {
+    uint64_t low = ((uint64_t)d->site << 32) + (uint64_t)i / 8;
+    uint32_t key[2] = {(uint32_t)d->seed, (uint32_t)(d->seed >> 32)};
+    uint32_t counter[4] = {(uint32_t)low, (uint32_t)(low >> 32), (uint32_t)d->step,
+                           (uint32_t)(d->step >> 32)};
+    uint32_t out[4];
+    gf_philox(counter, key, out);
+    return (out[i % 8 / 2] >> (i % 2 ? 16 : 0) & 0xffff) < d->keep ? (double)d->scale : 0;
+}
+
+static double multiply_heads(const gf_real *a, const gf_real *b) {
+    double sum = 0;
+    for (int x = 0; x < WIDTH / HEADS; x++) sum += (double)a[x] * (double)b[x];
+    return sum;
+}
+
+/* Row i of one head of one sequence, in double, one number after the other; q, k, v and y begin at
+ * the head's column of the sequence's first token, `index` is dropout's of probability (i, 0). */
+static void expect_row(const gf_attr *a, int64_t s, int64_t i, int64_t index, const gf_real *q,
+                       const gf_real *k, const gf_real *v, const gf_real *y) {
+    double p[TOKENS], sum = 0, want;
+    for (int64_t j = 0; j < s; j++) {
+        p[j] = exp(multiply_heads(q + i * WIDTH, k + j * WIDTH) / sqrt(WIDTH / HEADS));
+        sum += p[j];
+    }
+    for (int x = 0; x < WIDTH / HEADS; x++) {
+        want = 0;
+        for (int64_t j = 0; j < s; j++)
+            want += p[j] / sum * kept_times(&a->dropout, index + j) * (double)v[j * WIDTH + x];
+        assert_true(fabs(want - (double)y[i * WIDTH + x]) <=
+                    (sizeof(gf_real) == sizeof(double) ? 1e-12 : 2e-6));
+    }
+}
+
+static void test_attention_drops_what_it_says(void **state) {
+    static const int32_t start[] = {0, 3, 40, 41, 80};
+    const gf_case c = {{{2, {TOKENS, WIDTH}}, {2, {TOKENS, WIDTH}}, {2, {TOKENS, WIDTH}}},
+                       {.heads = HEADS,
+                        .start = start,
+                        .sequences = SEQUENCES,
+                        .dropout = {5, 6, 7, 30000, 65536 / (gf_real)30000}},
+                       true};
+    gf_err e = {0};
+    gf_pool *pool = gf_pool_new(2, &e);
+    trial t;
+    (void)state;
+    begin(&t, &gf_op_attention, &c, pool, gf_vec_best());
+    run_forward(&t);
+    for (int64_t b = 0; b < SEQUENCES; b++)
+        for (int64_t head = 0; head < HEADS; head++) {
+            int64_t first = start[b], s = start[b + 1] - first, wide = (s + 31) / 32 * 32;
+            int64_t at = first * WIDTH + head * (WIDTH / HEADS);
+            for (int64_t i = 0; i < s; i++)
+                expect_row(&c.attr, s, i, (first * HEADS + head * s) * 64 + i * wide,
+                           t.params.items[0]->owned + at, t.params.items[1]->owned + at,
+                           t.params.items[2]->owned + at, t.node->x + at);
+        }
+    end(&t);
+    gf_pool_free(pool);
+}
+
 static void writes_all(const gf_op *op, const gf_case *c, gf_pool *pool, const gf_vec *vec) {
     trial t;
     begin(&t, op, c, pool, vec);
@@ -439,6 +504,7 @@ int main(void) {
         cmocka_unit_test(test_every_op_is_complete),
         cmocka_unit_test(test_bad_shapes_are_refused_with_a_reason),
         cmocka_unit_test(test_every_element_is_written),
+        cmocka_unit_test(test_attention_drops_what_it_says),
         cmocka_unit_test(test_gradients_agree_with_central_differences),
         cmocka_unit_test(test_backward_adds),
         cmocka_unit_test(test_frozen_inputs_are_not_touched),

@@ -159,16 +159,33 @@ static void max_finds_nan_anywhere(void **state) {
         }
 }
 
+/* The slope of s in sum(d dropped), dropped = m p, as it is usually written: through the mask m and
+ * the slope dp = m d of p. Of a p that is 0 there is no mask to be had, and no slope to expect. */
+static void expect_slope(int n, const float *p, const float *dropped, const float *d,
+                         const float *ds) {
+    double mean = 0, most = 0, dp[200];
+    for (int i = 0; i < n; i++) {
+        dp[i] = p[i] > 0 ? (double)dropped[i] / (double)p[i] * (double)d[i] : 0;
+        mean += (double)p[i] * dp[i];
+        most = fmax(most, fabs(dp[i]));
+    }
+    for (int i = 0; i < n; i++) {
+        double want = 0.25 * (double)p[i] * (dp[i] - mean);
+        assert_true(fabs((double)ds[i] - want) <= 5e-7 * most * (double)p[i] + 3e-44);
+    }
+}
+
 static void softmax_and_slope_are_right(void **state) {
     const gf_vec *v = gf_vec_best();
-    float s[200], p[200], dp[200], ds[200];
+    float dropped[200];
+    float s[200], p[200], d[200], ds[200];
     gf_rng r = gf_rng_new(13, 14);
     (void)state;
     for (int n = 1; n <= 200; n += n < 40 ? 1 : 37) {
-        double sum = 0, mean = 0, top = -INFINITY;
+        double sum = 0, top = -INFINITY;
         for (int i = 0; i < n; i++) {
             s[i] = 300 * gf_rng_normal(&r); /* overflows without subtracting the largest */
-            dp[i] = gf_rng_normal(&r);
+            d[i] = gf_rng_normal(&r);
             top = fmax(top, 0.25 * (double)s[i]);
         }
         if (n > 3) s[2] = -INFINITY; /* a masked place */
@@ -180,13 +197,12 @@ static void softmax_and_slope_are_right(void **state) {
             double below = 0.25 * (double)s[i] - top, want = exp(below) / sum;
             double allowed = 6e-8 * (10 + fmin(-below, 200)); /* the rounding of exp's argument */
             assert_true(fabs((double)p[i] - want) <= allowed * want + 3e-45);
-            mean += (double)p[i] * (double)dp[i];
         }
-        v->softmax_slope(n, 0.25f, p, dp, ds);
-        for (int i = 0; i < n; i++) {
-            double want = 0.25 * (double)p[i] * ((double)dp[i] - mean);
-            assert_true(fabs((double)ds[i] - want) <= 2e-6 * (double)p[i] + 1e-44);
-        }
+        v->softmax_slope(n, 0.25f, p, p, d, ds);
+        expect_slope(n, p, p, d, ds);
+        for (int i = 0; i < n; i++) dropped[i] = i % 3 == 1 ? 0 : 1.5f * p[i];
+        v->softmax_slope(n, 0.25f, p, dropped, d, ds);
+        expect_slope(n, p, dropped, d, ds);
     }
 }
 
@@ -243,7 +259,7 @@ static bool kept(const gf_dropout *d, int64_t i) {
 
 static void dropout_follows_its_definition(void **state) {
     static const int64_t firsts[] = {
-        0, 1, 7, 8, 31, 32, 33, 1000003, (1ll << 35) - 40, 1ll << 35, (1ll << 40) + 5};
+        0, 1, 7, 8, 31, 32, 33, 63, 64, 65, 1000003, (1ll << 35) - 40, 1ll << 35, (1ll << 40) + 5};
     float x[300], y[300];
     (void)state;
     for (int i = 0; i < 300; i++) x[i] = (float)i + 1;

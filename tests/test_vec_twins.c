@@ -80,7 +80,7 @@ static void k_softmax(const gf_vec *v, int64_t n, int at, call *c) {
     v->softmax(n, 0.7f, c->in[0] + at, c->out[0] + at);
 }
 static void k_softmax_slope(const gf_vec *v, int64_t n, int at, call *c) {
-    v->softmax_slope(n, 0.7f, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+    v->softmax_slope(n, 0.7f, c->in[0] + at, c->in[1] + at, c->in[2] + at, c->out[0] + at);
 }
 static void k_layernorm(const gf_vec *v, int64_t n, int at, call *c) {
     if (n > 0)
@@ -267,8 +267,8 @@ static void rows_in_place(const gf_vec *v, int n, const call *c) {
     v->softmax(n, 0.7f, x, y), v->softmax(n, 0.7f, x, x);
     assert_memory_equal(x, y, size);
     d = *c;
-    v->softmax_slope(n, 0.7f, x, gamma, y), v->softmax_slope(n, 0.7f, x, gamma, gamma);
-    assert_memory_equal(gamma, y, size);
+    v->softmax_slope(n, 0.7f, x, gamma, beta, y), v->softmax_slope(n, 0.7f, x, gamma, beta, beta);
+    assert_memory_equal(beta, y, size);
     d = *c;
     v->layernorm(n, x, gamma, beta, 1e-5f, y, d.out[1], &rstd);
     v->layernorm(n, x, gamma, beta, 1e-5f, d.out[2], x, &rstd); /* xhat is x */
