@@ -108,8 +108,8 @@ void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run);
 /* The same in blocks of some thousand elements, for rows of any width that take work to each
  * element: few short rows are one block, which is no matter for the pool. */
 void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run);
-/* Sums over the rows of a matrix, in a fixed order, and in the same pass what is to be done to those
- * rows, a few at a time, while they are in the cache:
+/* Sums over the rows of a matrix, in a fixed order, and in the same pass what else is to be done to
+ * its rows, a few at a time, while they are in the cache:
  *     sum[c] += sum over r of a[r, c],  products[c] += sum over r of a[r, c] b[r, c]. */
 typedef struct gf_column_sums {
     int64_t rows, columns;
@@ -118,8 +118,9 @@ typedef struct gf_column_sums {
     gf_row_block *before;    /* may write a and b; NULL: nothing */
     gf_row_block *after;     /* may overwrite them; NULL: nothing */
 } gf_column_sums;
-/* Takes gf_columns_work() elements of n->scratch, of which `sums` tells how many are wanted. */
+/* Takes gf_columns_work() elements of n->scratch: infer adds them to n->n_backward. */
 void gf_columns_sum(gf_node *n, const gf_column_sums *c);
+/* sums: how many are wanted, 0 to 2. */
 int64_t gf_columns_work(int64_t rows, int64_t columns, int sums);
 /* The longest sequence of attr.start; -1 when the offsets do not rise from 0 to `rows`. */
 int64_t gf_attr_longest(const gf_attr *a, int64_t rows);

@@ -67,9 +67,9 @@ typedef struct gf_vec {
     void (*axpy)(int64_t n, gf_real a, const gf_real *x, gf_real *y);
     void (*multiply_add)(int64_t n, const gf_real *a, const gf_real *b, gf_real *y);
     void (*scale)(int64_t n, gf_real a, const gf_real *x, gf_real *y);
-    /* sum[c] += a[r, c] and products[c] += a[r, c] b[r, c], columns 0 to n - 1 of one row after the
-     * other, as add and multiply_add would, to the bit; row r of a and b begins at r * stride >= r *
-     * n. Either may be NULL, and b where products is. */
+    /* sum[c] += a[r, c] and products[c] += a[r, c] b[r, c] for c < n, one row after the other, to
+     * the bit as add and multiply_add do; row r of a and b begins at r * stride, stride >= n.
+     * Either result may be NULL, and b where products is. */
     void (*add_rows)(int64_t rows, int64_t n, int64_t stride, const gf_real *a, const gf_real *b,
                      gf_real *sum, gf_real *products);
     gf_real (*sum)(int64_t n, const gf_real *x);
