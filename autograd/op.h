@@ -108,10 +108,20 @@ void gf_rows_each(gf_node *n, int64_t rows, gf_row_block *run);
 /* The same in blocks of some thousand elements, for rows of any width that take work to each
  * element: few short rows are one block, which is no matter for the pool. */
 void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run);
-/* out[c] += sum over rows of a[r, c], or of a[r, c] * b[r, c] where b is not NULL; [rows, columns],
- * in a fixed order. */
-void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,
-                    gf_real *out);
+/* Sums over the rows of a matrix, in a fixed order, and in the same pass what else is to be done to
+ * its rows, a few at a time, while they are in the cache:
+ *     sum[c] += sum over r of a[r, c],  products[c] += sum over r of a[r, c] b[r, c]. */
+typedef struct gf_column_sums {
+    int64_t rows, columns;
+    const gf_real *a, *b;    /* [rows, columns]; b may be NULL where products is */
+    gf_real *sum, *products; /* [columns]; NULL: not wanted */
+    gf_row_block *before;    /* may write a and b; NULL: nothing */
+    gf_row_block *after;     /* may overwrite them; NULL: nothing */
+} gf_column_sums;
+/* Takes gf_columns_work() elements of n->scratch: infer adds them to n->n_backward. */
+void gf_columns_sum(gf_node *n, const gf_column_sums *c);
+/* sums: how many are wanted, 0 to 2. */
+int64_t gf_columns_work(int64_t rows, int64_t columns, int sums);
 /* The longest sequence of attr.start; -1 when the offsets do not rise from 0 to `rows`. */
 int64_t gf_attr_longest(const gf_attr *a, int64_t rows);
 

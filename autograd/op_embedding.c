@@ -39,6 +39,7 @@ static const char *infer(gf_node *n) {
             return "a token id is outside the vocabulary";
     n->shape = gf_shape2(tokens, words->dim[1]);
     n->n_aux = n->wants_grad ? tokens * (words->dim[1] + 1) : 0;
+    n->n_backward = gf_columns_work(tokens, words->dim[1], 2);
     n->keeps = 1u << 3;
     n->rebuild = rebuild;
     return NULL;
@@ -104,12 +105,18 @@ static void mark_rows(const gf_node *n) {
 }
 
 static void backward(gf_node *n) {
-    int64_t tokens = n->shape.dim[0], h = width(n);
-    gf_rows_each(n, tokens, undo_dropout);
-    if (n->in[3]->g) gf_columns_sum(n, tokens, h, n->g, n->aux, n->in[3]->g);
-    if (n->in[4]->g) gf_columns_sum(n, tokens, h, n->g, NULL, n->in[4]->g);
-    if (!n->in[0]->g && !n->in[1]->g && !n->in[2]->g) return;
-    gf_rows_each(n, tokens, through_norm);
+    int64_t h = width(n);
+    bool tables = n->in[0]->g || n->in[1]->g || n->in[2]->g;
+    gf_column_sums c = {.rows = n->shape.dim[0],
+                        .columns = h,
+                        .a = n->g,
+                        .b = n->aux,
+                        .sum = n->in[4]->g,
+                        .products = n->in[3]->g,
+                        .before = undo_dropout,
+                        .after = tables ? through_norm : NULL};
+    gf_columns_sum(n, &c);
+    if (!tables) return;
     gf_pool_run(gf_node_pool(n), (h + STRIP - 1) / STRIP, scatter_strip, n);
     mark_rows(n);
 }

@@ -20,6 +20,7 @@ static const char *infer(gf_node *n) {
             return "gamma and beta must be [H]";
     n->shape = *x;
     n->n_aux = n->wants_grad ? x->dim[0] * (x->dim[1] + 1) : 0;
+    n->n_backward = gf_columns_work(x->dim[0], x->dim[1], 2);
     n->keeps = 1u << 1;
     n->rebuild = rebuild;
     n->overwrites = 1;
@@ -49,10 +50,14 @@ static void backward_rows(gf_node *n, int64_t first, int64_t rows) {
 }
 
 static void backward(gf_node *n) {
-    int64_t rows = n->shape.dim[0], h = n->shape.dim[1];
-    if (n->in[1]->g) gf_columns_sum(n, rows, h, n->g, n->aux, n->in[1]->g);
-    if (n->in[2]->g) gf_columns_sum(n, rows, h, n->g, NULL, n->in[2]->g);
-    if (n->in[0]->g) gf_rows_each(n, rows, backward_rows);
+    gf_column_sums c = {.rows = n->shape.dim[0],
+                        .columns = n->shape.dim[1],
+                        .a = n->g,
+                        .b = n->aux,
+                        .sum = n->in[2]->g,
+                        .products = n->in[1]->g,
+                        .after = n->in[0]->g ? backward_rows : NULL};
+    gf_columns_sum(n, &c);
 }
 
 static const gf_case cases[] = {

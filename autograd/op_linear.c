@@ -33,7 +33,9 @@ static bool plan_backward(gf_node *n) {
     bool dw = n->in[1]->wants_grad, dx = n->in[0]->wants_grad;
     int64_t for_w = dw ? work_of(n, (gf_product){.n = i, .k = t, .transpose_a = true}) : 0;
     int64_t for_x = dx ? work_of(n, (gf_product){.n = i, .k = o}) : 0;
+    int64_t for_b = gf_columns_work(t, o, n->in[2]->wants_grad);
     n->n_backward = for_w > for_x ? for_w : for_x;
+    if (for_b > n->n_backward) n->n_backward = for_b;
     return for_w >= 0 && for_x >= 0;
 }
 
@@ -151,9 +153,12 @@ static void multiply_dw(gf_node *n) {
 }
 
 static void backward(gf_node *n) {
-    int64_t t = n->shape.dim[0], o = n->shape.dim[1];
-    if (n->attr.kind != GF_ACT_NONE) gf_rows_each(n, t, through_activation);
-    if (n->in[2]->g) gf_columns_sum(n, t, o, n->g, NULL, n->in[2]->g);
+    gf_column_sums db = {.rows = n->shape.dim[0],
+                         .columns = n->shape.dim[1],
+                         .a = n->g,
+                         .sum = n->in[2]->g,
+                         .before = n->attr.kind == GF_ACT_NONE ? NULL : through_activation};
+    gf_columns_sum(n, &db);
     if (n->in[1]->g) multiply_dw(n);
     if (n->in[0]->g) multiply_dx(n);
 }

@@ -20,6 +20,7 @@ static const char *infer(gf_node *n) {
             return "gamma and beta must be [H]";
     n->shape = *x;
     n->n_aux = n->wants_grad ? x->dim[0] * (x->dim[1] + 1) : 0;
+    n->n_backward = gf_columns_work(x->dim[0], x->dim[1], 2);
     n->keeps = 1u << 2;
     n->rebuild = rebuild;
     n->overwrites = 3;
@@ -61,10 +62,14 @@ static void backward_rows(gf_node *n, int64_t first, int64_t rows) {
 }
 
 static void backward(gf_node *n) {
-    int64_t tokens = n->shape.dim[0], h = n->shape.dim[1];
-    if (n->in[2]->g) gf_columns_sum(n, tokens, h, n->g, n->aux, n->in[2]->g);
-    if (n->in[3]->g) gf_columns_sum(n, tokens, h, n->g, NULL, n->in[3]->g);
-    if (n->in[0]->g || n->in[1]->g) gf_rows_each(n, tokens, backward_rows);
+    gf_column_sums c = {.rows = n->shape.dim[0],
+                        .columns = n->shape.dim[1],
+                        .a = n->g,
+                        .b = n->aux,
+                        .sum = n->in[3]->g,
+                        .products = n->in[2]->g,
+                        .after = n->in[0]->g || n->in[1]->g ? backward_rows : NULL};
+    gf_columns_sum(n, &c);
 }
 
 #define INPUTS(t, h)                                                                               \

@@ -1,7 +1,9 @@
 /* Work over the rows of a matrix, shared by ops. */
 #include "autograd/op.h"
 
-enum { BLOCK_ROWS = 64, STRIP_COLUMNS = 64, BLOCK_ELEMENTS = 8192 };
+#include <string.h>
+
+enum { BLOCK_ROWS = 64, BLOCK_ELEMENTS = 8192 };
 
 typedef struct rows_job {
     gf_node *node;
@@ -29,37 +31,64 @@ void gf_rows_wide(gf_node *n, int64_t rows, int64_t columns, gf_row_block *run) 
     run_blocks(n, rows, 1 + (BLOCK_ELEMENTS - 1) / (columns > 0 ? columns : 1), run);
 }
 
+/* Sums of 64 rows are added up, not single rows: the rounding error then grows with rows / 64 + 64.
+ * Rows are walked along, not strips of columns down: the latter takes a page of memory to each row.
+ * Few rows at a time, so that what is done to them finds them in the cache. */
+enum { ROWS_AT_ONCE = 8, REDUCED_COLUMNS = 512 };
+
 typedef struct columns_job {
-    const gf_vec *vec;
-    int64_t rows, columns;
-    const gf_real *a, *b; /* [rows, columns] */
-    gf_real *out;         /* [columns] */
+    gf_node *node;
+    const gf_column_sums *c;
+    int64_t blocks;
+    gf_real *sums, *products; /* [blocks, columns] each; NULL: not wanted */
 } columns_job;
 
-/* Sums of 64 rows are added up, not single rows: the rounding error then grows with rows / 64 + 64.
- */
-static void sum_strip(void *job, int64_t part, int thread) {
+int64_t gf_columns_work(int64_t rows, int64_t columns, int sums) {
+    return sums * columns * ((rows + BLOCK_ROWS - 1) / BLOCK_ROWS);
+}
+
+static gf_real *block_sum(gf_real *sums, int64_t block, int64_t columns) {
+    if (sums) memset(sums + block * columns, 0, (size_t)columns * sizeof *sums);
+    return sums ? sums + block * columns : NULL;
+}
+
+static void sum_block(void *job, int64_t part, int thread) {
     const columns_job *j = job;
-    int64_t first = part * STRIP_COLUMNS, left = j->columns - first;
-    int64_t n = left < STRIP_COLUMNS ? left : STRIP_COLUMNS;
+    const gf_column_sums *c = j->c;
+    int64_t r = part * BLOCK_ROWS, end = r + BLOCK_ROWS < c->rows ? r + BLOCK_ROWS : c->rows;
+    gf_real *sum = block_sum(j->sums, part, c->columns); /* [columns] */
+    gf_real *products = block_sum(j->products, part, c->columns);
     (void)thread;
-    for (int64_t r = 0; r < j->rows;) {
-        gf_real block[STRIP_COLUMNS] = {0};
-        for (int64_t end = r + BLOCK_ROWS; r < j->rows && r < end; r++) {
-            int64_t at = r * j->columns + first;
-            if (j->b)
-                j->vec->multiply_add(n, j->a + at, j->b + at, block);
-            else
-                j->vec->add(n, j->a + at, block);
-        }
-        j->vec->add(n, block, j->out + first);
+    for (; r < end; r += ROWS_AT_ONCE) {
+        int64_t n = end - r < ROWS_AT_ONCE ? end - r : ROWS_AT_ONCE, at = r * c->columns;
+        if (c->before) c->before(j->node, r, n);
+        if (sum || products)
+            gf_node_vec(j->node)->add_rows(n, c->columns, c->columns, c->a + at,
+                                           products ? c->b + at : NULL, sum, products);
+        if (c->after) c->after(j->node, r, n);
     }
 }
 
-void gf_columns_sum(gf_node *n, int64_t rows, int64_t columns, const gf_real *a, const gf_real *b,
-                    gf_real *out) {
-    columns_job j = {gf_node_vec(n), rows, columns, a, b, out};
-    gf_pool_run(gf_node_pool(n), (columns + STRIP_COLUMNS - 1) / STRIP_COLUMNS, sum_strip, &j);
+static void reduce_strip(void *job, int64_t part, int thread) {
+    const columns_job *j = job;
+    const gf_vec *vec = gf_node_vec(j->node);
+    int64_t first = part * REDUCED_COLUMNS, all = j->c->columns, left = all - first;
+    int64_t n = left < REDUCED_COLUMNS ? left : REDUCED_COLUMNS;
+    (void)thread;
+    if (j->sums) vec->add_rows(j->blocks, n, all, j->sums + first, NULL, j->c->sum + first, NULL);
+    if (j->products)
+        vec->add_rows(j->blocks, n, all, j->products + first, NULL, j->c->products + first, NULL);
+}
+
+void gf_columns_sum(gf_node *n, const gf_column_sums *c) {
+    columns_job j = {n, c, (c->rows + BLOCK_ROWS - 1) / BLOCK_ROWS, NULL, NULL};
+    if (c->sum) j.sums = n->scratch;
+    if (c->products) j.products = n->scratch + (c->sum ? j.blocks * c->columns : 0);
+    if (!c->sum && !c->products && !c->before && !c->after) return;
+    gf_pool_run(gf_node_pool(n), j.blocks, sum_block, &j);
+    if (c->sum || c->products)
+        gf_pool_run(gf_node_pool(n), (c->columns + REDUCED_COLUMNS - 1) / REDUCED_COLUMNS,
+                    reduce_strip, &j);
 }
 
 int64_t gf_attr_longest(const gf_attr *a, int64_t rows) {

@@ -67,6 +67,11 @@ typedef struct gf_vec {
     void (*axpy)(int64_t n, gf_real a, const gf_real *x, gf_real *y);
     void (*multiply_add)(int64_t n, const gf_real *a, const gf_real *b, gf_real *y);
     void (*scale)(int64_t n, gf_real a, const gf_real *x, gf_real *y);
+    /* sum[c] += a[r, c] and products[c] += a[r, c] b[r, c] for c < n, one row after the other, to
+     * the bit as add and multiply_add do; row r of a and b begins at r * stride, stride >= n.
+     * Either result may be NULL, and b where products is. */
+    void (*add_rows)(int64_t rows, int64_t n, int64_t stride, const gf_real *a, const gf_real *b,
+                     gf_real *sum, gf_real *products);
     gf_real (*sum)(int64_t n, const gf_real *x);
     gf_real (*dot)(int64_t n, const gf_real *x, const gf_real *y);
     gf_real (*max)(int64_t n, const gf_real *x);        /* n >= 1; NaN if any is */

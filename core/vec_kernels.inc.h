@@ -265,6 +265,44 @@ static void vec_multiply_add(int64_t n, const gf_real *a, const gf_real *b, gf_r
         store(y + i, n - i, v16_fma(load(a + i, n - i), load(b + i, n - i), load(y + i, n - i)));
 }
 
+typedef struct row_sums {
+    int64_t rows, stride;
+    const gf_real *a, *b;
+    gf_real *sum, *products;
+} row_sums;
+
+/* Columns i to i + 15 of all rows; with_sum and with_products are constants where it is used. */
+LANE void add_columns(const row_sums *j, int64_t i, int64_t left, bool with_sum,
+                      bool with_products) {
+    v16 s = constant(0), p = s;
+    if (with_sum) s = load(j->sum + i, left);
+    if (with_products) p = load(j->products + i, left);
+    for (int64_t r = 0, at = i; r < j->rows; r++, at += j->stride) {
+        v16 a = load(j->a + at, left);
+        if (with_sum) s = v16_add(s, a);
+        if (with_products) p = v16_fma(a, load(j->b + at, left), p);
+    }
+    if (with_sum) store(j->sum + i, left, s);
+    if (with_products) store(j->products + i, left, p);
+}
+
+LANE void add_all_columns(row_sums j, int64_t n, bool with_sum, bool with_products) {
+    int64_t i = 0;
+    for (; n - i >= 16; i += 16) add_columns(&j, i, 16, with_sum, with_products);
+    if (i < n) add_columns(&j, i, n - i, with_sum, with_products);
+}
+
+static void vec_add_rows(int64_t rows, int64_t n, int64_t stride, const gf_real *a,
+                         const gf_real *b, gf_real *sum, gf_real *products) {
+    row_sums j = {rows, stride, a, b, sum, products};
+    if (sum && products)
+        add_all_columns(j, n, true, true);
+    else if (sum)
+        add_all_columns(j, n, true, false);
+    else if (products)
+        add_all_columns(j, n, false, true);
+}
+
 static void vec_scale(int64_t n, gf_real a, const gf_real *x, gf_real *y) {
     v16 factor = v16_set(a);
     for (int64_t i = 0; i < n; i += 16) store(y + i, n - i, v16_mul(factor, load(x + i, n - i)));
@@ -477,8 +515,8 @@ static void vec_round_bf16(int64_t n, const gf_real *x, uint16_t *y) {
     .exp = vec_exp, .erf = vec_erf, .tanh = vec_tanh, .log1p = vec_log1p, .gelu = vec_gelu,        \
     .gelu_tanh = vec_gelu_tanh, .gelu_slope = vec_gelu_slope,                                      \
     .gelu_tanh_slope = vec_gelu_tanh_slope, .add = vec_add, .axpy = vec_axpy,                      \
-    .multiply_add = vec_multiply_add, .scale = vec_scale, .sum = vec_sum, .dot = vec_dot,          \
-    .max = vec_max, .sum_squares = vec_sum_squares, .softmax = vec_softmax,                        \
-    .softmax_slope = vec_softmax_slope, .layernorm = vec_layernorm,                                \
+    .multiply_add = vec_multiply_add, .scale = vec_scale, .add_rows = vec_add_rows,                \
+    .sum = vec_sum, .dot = vec_dot, .max = vec_max, .sum_squares = vec_sum_squares,                \
+    .softmax = vec_softmax, .softmax_slope = vec_softmax_slope, .layernorm = vec_layernorm,        \
     .scale_shift = vec_scale_shift, .layernorm_slope = vec_layernorm_slope,                        \
     .dropout = vec_dropout, .adamw = vec_adamw, .round_bf16 = vec_round_bf16

@@ -485,6 +485,40 @@ static void test_first_writers_overwrite_what_others_add(void **state) {
     assert_true(overwritten >= 3);
 }
 
+/* Those of gamma and beta: 64 rows one after the other from 0, then these sums one after the other.
+ * The bits of every run hang on it. */
+static void test_sums_over_rows_keep_their_order(void **state) {
+    enum { ROWS = 200, WIDTH = 600 };
+    gf_case c = {{{2, {ROWS, WIDTH}}, {1, {WIDTH}}, {1, {WIDTH}}}, {.eps = 1e-5}, true};
+    gf_err e = {0};
+    gf_pool *pool = gf_pool_new(3, &e);
+    trial t;
+    (void)state;
+    assert_non_null(pool);
+    begin(&t, &gf_op_layer_norm, &c, pool, gf_vec_best());
+    run_forward(&t);
+    clear_grads(&t);
+    run_backward(&t);
+    for (int i = 0; i < WIDTH; i++) {
+        gf_real gamma = 0, beta = 0;
+        for (int r = 0; r < ROWS;) {
+            gf_real products = 0, sum = 0;
+            for (int stop = r + 64; r < ROWS && r < stop; r++) {
+                gf_real dy = t.pull[r * WIDTH + i], xhat = t.node->aux[r * WIDTH + i];
+                sum += dy;
+                products = sizeof(gf_real) == sizeof(float)
+                               ? (gf_real)fmaf((float)dy, (float)xhat, (float)products)
+                               : (gf_real)fma((double)dy, (double)xhat, (double)products);
+            }
+            gamma += products, beta += sum;
+        }
+        assert_memory_equal(&t.params.items[1]->grad[i], &gamma, sizeof gamma);
+        assert_memory_equal(&t.params.items[2]->grad[i], &beta, sizeof beta);
+    }
+    end(&t);
+    gf_pool_free(pool);
+}
+
 static void test_every_op_is_complete(void **state) {
     (void)state;
     for (int o = 0; o < N_OPS; o++) {
@@ -510,6 +544,7 @@ int main(void) {
         cmocka_unit_test(test_frozen_inputs_are_not_touched),
         cmocka_unit_test(test_what_is_rebuilt_is_what_was),
         cmocka_unit_test(test_first_writers_overwrite_what_others_add),
+        cmocka_unit_test(test_sums_over_rows_keep_their_order),
         cmocka_unit_test(test_threads_and_kernels_do_not_change_bits),
     };
     gf_err e = {0};

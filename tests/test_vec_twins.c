@@ -61,6 +61,21 @@ static void k_axpy(const gf_vec *v, int64_t n, int at, call *c) {
 static void k_multiply_add(const gf_vec *v, int64_t n, int at, call *c) {
     v->multiply_add(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
 }
+/* As many rows as fit, eleven at most, with a gap between them. */
+static int64_t rows_that_fit(int64_t n, int at) {
+    int64_t more = (MOST - at - n) / (n + 1);
+    return 1 + (more < 10 ? more : 10);
+}
+static void k_add_rows(const gf_vec *v, int64_t n, int at, call *c) {
+    v->add_rows(rows_that_fit(n, at), n, n + 1, c->in[0] + at, c->in[1] + at, c->out[0] + at,
+                c->out[1] + at);
+}
+static void k_add_rows_sum(const gf_vec *v, int64_t n, int at, call *c) {
+    v->add_rows(rows_that_fit(n, at), n, n + 1, c->in[0] + at, NULL, c->out[0] + at, NULL);
+}
+static void k_add_rows_products(const gf_vec *v, int64_t n, int at, call *c) {
+    v->add_rows(rows_that_fit(n, at), n, n + 1, c->in[0] + at, c->in[1] + at, NULL, c->out[0] + at);
+}
 static void k_scale(const gf_vec *v, int64_t n, int at, call *c) {
     v->scale(n, 0.3f, c->in[0] + at, c->out[0] + at);
 }
@@ -127,6 +142,9 @@ static const struct {
     {"add", k_add},
     {"axpy", k_axpy},
     {"multiply_add", k_multiply_add},
+    {"add_rows", k_add_rows},
+    {"add_rows, sum alone", k_add_rows_sum},
+    {"add_rows, products alone", k_add_rows_products},
     {"scale", k_scale},
     {"sum", k_sum},
     {"dot", k_dot},
@@ -327,6 +345,33 @@ static void reductions_and_maps_mean_what_they_say(void **state) {
     }
 }
 
+/* To the bit: the order of the rows is promised. */
+static void rows_are_added_one_after_the_other(void **state) {
+    static call c, d;
+    gf_rng r = gf_rng_new(13, 14);
+    (void)state;
+    fill_inputs(&c, &r, 0);
+    for (int t = 0; gf_vec_at(t); t++)
+        for (int rows = 0; rows < 20; rows++)
+            for (int n = 0; n < 40; n += 3) {
+                const gf_vec *v = gf_vec_at(t);
+                int stride = n + rows % 4;
+                d = c;
+                v->add_rows(rows, n, stride, d.in[0], d.in[1], d.out[0], d.out[1]);
+                v->add_rows(rows, n, stride, d.in[0], NULL, d.out[2], NULL);
+                v->add_rows(rows, n, stride, d.in[0], NULL, NULL, NULL);
+                for (int i = 0; i < n; i++) {
+                    float sum = c.out[0][i], products = c.out[1][i], alone = c.out[2][i];
+                    for (int k = i; k < i + rows * stride; k += stride) {
+                        sum += c.in[0][k], alone += c.in[0][k];
+                        products = fmaf(c.in[0][k], c.in[1][k], products);
+                    }
+                    assert_true(same(d.out[0][i], sum) && same(d.out[1][i], products));
+                    assert_true(same(d.out[2][i], alone));
+                }
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_tables_give_the_same_bits),
@@ -334,6 +379,7 @@ int main(void) {
         cmocka_unit_test(nothing_behind_the_end_changes),
         cmocka_unit_test(in_place_equals_out_of_place),
         cmocka_unit_test(reductions_and_maps_mean_what_they_say),
+        cmocka_unit_test(rows_are_added_one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
