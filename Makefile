@@ -13,6 +13,7 @@ WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -W
 # Hidden: the shared library exports what include/graft.h marks, and no more.
 override CFLAGS += -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffp-contract=off $(WARN) -I. -Iinclude -I$(BUILD)/gen \
            $(shell pkg-config --cflags $(PACKAGES))
+PLAIN_CFLAGS := $(CFLAGS)
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
            -O1 -fno-var-tracking # a sanitized -O2 build of the kernels takes minutes
@@ -31,6 +32,31 @@ CLI  := $(sort $(wildcard cli/*.c))
 TEST := $(sort $(wildcard tests/test_*.c))
 GEN  := $(patsubst %.proto,$(BUILD)/gen/%.pb-c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.proto)))
 OBJ  := $(SRC:%.c=$(BUILD)/%.o) $(GEN:%=%.o)
+
+# The inner kernels are where the time goes, and checks of each load and store make them ten times
+# slower. So the build under AddressSanitizer takes those of products, and the plain twin, which
+# alone takes a minute to compile, as the ordinary build has them. In place of those checks
+# tests/test_gemm and tests/test_vec_twins put every operand beside a page that nobody may touch.
+# Under ThreadSanitizer all of it is checked.
+PLAIN     ?= build
+UNCHECKED := $(wildcard core/gemm_avx*.c) core/gemm_plain.c core/vec_plain.c
+ifneq ($(findstring address,$(SAN)),)
+unchecked = $(foreach f,$(1),$(if $(filter $(UNCHECKED:%.c=$(BUILD)/%.o) \
+            $(UNCHECKED:%.c=$(BUILD)/double/%.o),$(f)),$(f:$(BUILD)/%=$(PLAIN)/%),$(f)))
+OBJ := $(call unchecked,$(OBJ))
+
+$(UNCHECKED:%.c=$(PLAIN)/%.o): $(PLAIN)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(CC) $(PLAIN_CFLAGS) $(isa) -MMD -MP -c $< -o $@
+
+$(UNCHECKED:%.c=$(PLAIN)/double/%.o): $(PLAIN)/double/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(CC) $(PLAIN_CFLAGS) $(isa) -DGF_REAL=double -MMD -MP -c $< -o $@
+else
+unchecked = $(1)
+endif
 
 # V=1 shows the commands.
 ifeq ($(V),)
@@ -85,7 +111,7 @@ $(BUILD)/graft: $(CLI:%.c=$(BUILD)/%.o) $(BUILD)/libgraft.a
 	$(Q)$(CC) $(LDFLAGS) $^ $(GRAFT_LIBS) -o $@
 
 # core and autograd a second time in double precision, where a wrong derivative cannot hide.
-DOUBLE := $(patsubst %.c,$(BUILD)/double/%.o,$(filter core/%.c autograd/%.c,$(SRC)))
+DOUBLE := $(call unchecked,$(patsubst %.c,$(BUILD)/double/%.o,$(filter core/%.c autograd/%.c,$(SRC))))
 $(BUILD)/double/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC  )
@@ -104,14 +130,15 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/memory.o $(BUILD)/libgraft.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
-# Libraries that tests/test_onednn loads instead of the real one: right, too new, with a hole.
+# Libraries that tests/test_onednn loads instead of the real one: right, too new, with a hole. Their
+# loops are most of that test's time when sanitized; what they read and write is checked all the same.
 FAKES := $(addprefix $(BUILD)/tests/,fake_dnnl.so fake_dnnl_3.so fake_dnnl_hole.so)
 $(BUILD)/tests/fake_dnnl_3.so:    FAKE := -DFAKE_MAJOR=3
 $(BUILD)/tests/fake_dnnl_hole.so: FAKE := -DFAKE_WITHOUT
 $(FAKES): tests/fake_dnnl.c
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CC) $(CFLAGS) -fvisibility=default $(FAKE) -shared $(LDFLAGS) $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(if $(SAN),-O2 -fno-sanitize=undefined) -fvisibility=default $(FAKE) -shared $(LDFLAGS) $< -o $@
 $(BUILD)/tests/test_onednn.o: override CFLAGS += -DFAKES='"$(abspath $(BUILD))/tests/"'
 $(BUILD)/tests/test_onednn: | $(FAKES)
 
@@ -215,4 +242,4 @@ clean:
 
 .PHONY: all bench bench-programs install uninstall man tests test crash demo layers lint format clean
 .SECONDARY:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) $(PLAIN)/core $(PLAIN)/double/core -name '*.d' 2>/dev/null)

@@ -14,6 +14,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tests/guard.h"
+
 /* From one panel to eight, and sides that no panel divides. */
 static const struct size {
     int64_t m, n, k;
@@ -238,6 +240,78 @@ static void test_chains(void **state) {
     assert_int_equal(ways, 31);
 }
 
+/* ---- every operand beside pages that nobody may touch ---- */
+
+enum { GUARDED = 300000, ROOMS = 7 };
+
+/* Elements from the first of a matrix to its last: behind the last row there is no stride. */
+static int64_t extent(int64_t rows, int64_t columns, int64_t stride) {
+    return rows > 0 && columns > 0 ? (rows - 1) * stride + columns : 0;
+}
+
+/* n of a source's numbers beside a guard. */
+static gf_real *beside(const guard *g, int64_t n, bool at_end, const gf_real *source) {
+    gf_real *x = guard_place(g, n, at_end);
+    if (source) memcpy(x, source, (size_t)n * sizeof *x);
+    return x;
+}
+
+/* The same product over matrices that take not an element more than they need. */
+static gf_product guarded(const gf_product *p, const guard *rooms, bool at_end) {
+    gf_product q = *p;
+    q.a =
+        beside(&rooms[0], p->transpose_a ? extent(p->k, p->m, p->lda) : extent(p->m, p->k, p->lda),
+               at_end, p->a);
+    q.b =
+        beside(&rooms[1], p->transpose_b ? extent(p->n, p->k, p->ldb) : extent(p->k, p->n, p->ldb),
+               at_end, p->b);
+    q.c = beside(&rooms[2], extent(p->m, p->n, p->ldc), at_end, p->c);
+    if (p->start) q.start = beside(&rooms[3], p->n, at_end, p->start);
+    return q;
+}
+
+/* What run_tiles() packs and multiplies, of one table. */
+static void guard_tiles(const gf_tiles *t, const gf_product *p, const guard *rooms, bool at_end) {
+    int64_t rows = (p->m + t->rows - 1) / t->rows * t->rows;
+    int64_t columns = (p->n + t->columns - 1) / t->columns * t->columns;
+    run_tiles(t, p, guard_place(&rooms[4], rows * p->k, at_end),
+              guard_place(&rooms[5], columns * p->k, at_end));
+}
+
+/* The whole product, in the ways of test_chains. */
+static void guard_product(gf_pool *pool, gf_product *p, const guard *rooms, bool at_end, int way) {
+    gf_real *packed = guard_place(&rooms[4], gf_gemm_packed(p->n, p->k), at_end);
+    if (way == 0) p->work = guard_place(&rooms[6], gf_gemm_work(p->n, p->k), at_end);
+    if (way == 1) gf_gemm_pack(pool, p, packed);
+    if (way == 1) p->packed = packed;
+    if (way == 2)
+        gf_gemm_here(p);
+    else
+        gf_gemm(pool, p, NULL, NULL);
+}
+
+static void test_nothing_outside_is_touched(void **state) {
+    matrices *s = *state;
+    gf_rng r = gf_rng_new(14, 1);
+    gf_pool *pool = gf_pool_new(3, NULL);
+    guard rooms[ROOMS];
+    fill(s->c, 3);
+    for (int i = 0; i < ROOMS; i++) rooms[i] = guard_new(i < 6 ? GUARDED : gf_gemm_work(150, 150));
+    for (int round = 0; round < 400; round++) {
+        gf_product p = any_product(s, &r, round % 4 ? 40 : 150), q;
+        bool at_end = round % 2;
+        for (int i = 0; gf_tiles_at(i); i++) {
+            q = guarded(&p, rooms, at_end);
+            guard_tiles(gf_tiles_at(i), &q, rooms, at_end);
+        }
+        if (!gf_tiles_best()) continue;
+        q = guarded(&p, rooms, at_end);
+        guard_product(pool, &q, rooms, at_end, round / 2 % 4);
+    }
+    for (int i = 0; i < ROOMS; i++) guard_free(&rooms[i]);
+    gf_pool_free(pool);
+}
+
 /* Longer than one piece of the scratch, so that chains are taken up again. */
 static void test_long_chains(void **state) {
     matrices *s = *state;
@@ -326,6 +400,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_threads, make, unmake),
         cmocka_unit_test_setup_teardown(test_tables, make, unmake),
         cmocka_unit_test_setup_teardown(test_chains, make, unmake),
+        cmocka_unit_test_setup_teardown(test_nothing_outside_is_touched, make, unmake),
         cmocka_unit_test_setup_teardown(test_long_chains, make, unmake),
         cmocka_unit_test_setup_teardown(test_no_depth, make, unmake),
         cmocka_unit_test_setup_teardown(test_blas, make, unmake),

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tests/guard.h"
+
 enum { MOST = 4400 };
 
 typedef void map(int64_t n, const float *x, float *y);
@@ -26,141 +28,139 @@ typedef struct call {
     double wide;
 } call;
 
-typedef void kernel(const gf_vec *v, int64_t n, int at, call *c);
+/* The same, wherever it lies. */
+typedef struct operands {
+    float *in[4], *out[3], scalar;
+    double wide;
+} operands;
 
-static void k_exp(const gf_vec *v, int64_t n, int at, call *c) {
-    v->exp(n, c->in[0] + at, c->out[0] + at);
+typedef void kernel(const gf_vec *v, int64_t n, operands *o);
+
+static void k_exp(const gf_vec *v, int64_t n, operands *o) { v->exp(n, o->in[0], o->out[0]); }
+static void k_erf(const gf_vec *v, int64_t n, operands *o) { v->erf(n, o->in[0], o->out[0]); }
+static void k_tanh(const gf_vec *v, int64_t n, operands *o) { v->tanh(n, o->in[0], o->out[0]); }
+static void k_log1p(const gf_vec *v, int64_t n, operands *o) { v->log1p(n, o->in[0], o->out[0]); }
+static void k_gelu(const gf_vec *v, int64_t n, operands *o) { v->gelu(n, o->in[0], o->out[0]); }
+static void k_gelu_tanh(const gf_vec *v, int64_t n, operands *o) {
+    v->gelu_tanh(n, o->in[0], o->out[0]);
 }
-static void k_erf(const gf_vec *v, int64_t n, int at, call *c) {
-    v->erf(n, c->in[0] + at, c->out[0] + at);
+static void k_gelu_slope(const gf_vec *v, int64_t n, operands *o) {
+    v->gelu_slope(n, o->in[0], o->in[1], o->out[0]);
 }
-static void k_tanh(const gf_vec *v, int64_t n, int at, call *c) {
-    v->tanh(n, c->in[0] + at, c->out[0] + at);
+static void k_gelu_tanh_slope(const gf_vec *v, int64_t n, operands *o) {
+    v->gelu_tanh_slope(n, o->in[0], o->in[1], o->out[0]);
 }
-static void k_log1p(const gf_vec *v, int64_t n, int at, call *c) {
-    v->log1p(n, c->in[0] + at, c->out[0] + at);
+static void k_add(const gf_vec *v, int64_t n, operands *o) { v->add(n, o->in[0], o->out[0]); }
+static void k_axpy(const gf_vec *v, int64_t n, operands *o) {
+    v->axpy(n, 0.3f, o->in[0], o->out[0]);
 }
-static void k_gelu(const gf_vec *v, int64_t n, int at, call *c) {
-    v->gelu(n, c->in[0] + at, c->out[0] + at);
+static void k_multiply_add(const gf_vec *v, int64_t n, operands *o) {
+    v->multiply_add(n, o->in[0], o->in[1], o->out[0]);
 }
-static void k_gelu_tanh(const gf_vec *v, int64_t n, int at, call *c) {
-    v->gelu_tanh(n, c->in[0] + at, c->out[0] + at);
+static void k_scale(const gf_vec *v, int64_t n, operands *o) {
+    v->scale(n, 0.3f, o->in[0], o->out[0]);
 }
-static void k_gelu_slope(const gf_vec *v, int64_t n, int at, call *c) {
-    v->gelu_slope(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+static void k_sum(const gf_vec *v, int64_t n, operands *o) { o->scalar = v->sum(n, o->in[0]); }
+static void k_dot(const gf_vec *v, int64_t n, operands *o) {
+    o->scalar = v->dot(n, o->in[0], o->in[1]);
 }
-static void k_gelu_tanh_slope(const gf_vec *v, int64_t n, int at, call *c) {
-    v->gelu_tanh_slope(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+static void k_max(const gf_vec *v, int64_t n, operands *o) {
+    if (n > 0) o->scalar = v->max(n, o->in[0]);
 }
-static void k_add(const gf_vec *v, int64_t n, int at, call *c) {
-    v->add(n, c->in[0] + at, c->out[0] + at);
+static void k_sum_squares(const gf_vec *v, int64_t n, operands *o) {
+    o->wide = v->sum_squares(n, o->in[0]);
 }
-static void k_axpy(const gf_vec *v, int64_t n, int at, call *c) {
-    v->axpy(n, 0.3f, c->in[0] + at, c->out[0] + at);
+static void k_softmax(const gf_vec *v, int64_t n, operands *o) {
+    v->softmax(n, 0.7f, o->in[0], o->out[0]);
 }
-static void k_multiply_add(const gf_vec *v, int64_t n, int at, call *c) {
-    v->multiply_add(n, c->in[0] + at, c->in[1] + at, c->out[0] + at);
+static void k_softmax_slope(const gf_vec *v, int64_t n, operands *o) {
+    v->softmax_slope(n, 0.7f, o->in[0], o->in[1], o->in[2], o->out[0]);
 }
-/* As many rows as fit, eleven at most, with a gap between them. */
-static int64_t rows_that_fit(int64_t n, int at) {
-    int64_t more = (MOST - at - n) / (n + 1);
-    return 1 + (more < 10 ? more : 10);
+/* n elements as eleven rows with a gap between them, or as one. */
+static void add_rows(const gf_vec *v, int64_t n, const float *a, const float *b, float *sum,
+                     float *products) {
+    int64_t rows = n > 30 ? 11 : 1, wide = (n - rows + 1) / rows;
+    v->add_rows(rows, wide, wide + 1, a, b, sum, products);
 }
-static void k_add_rows(const gf_vec *v, int64_t n, int at, call *c) {
-    v->add_rows(rows_that_fit(n, at), n, n + 1, c->in[0] + at, c->in[1] + at, c->out[0] + at,
-                c->out[1] + at);
+static void k_add_rows(const gf_vec *v, int64_t n, operands *o) {
+    add_rows(v, n, o->in[0], o->in[1], o->out[0], o->out[1]);
 }
-static void k_add_rows_sum(const gf_vec *v, int64_t n, int at, call *c) {
-    v->add_rows(rows_that_fit(n, at), n, n + 1, c->in[0] + at, NULL, c->out[0] + at, NULL);
+static void k_add_rows_sum(const gf_vec *v, int64_t n, operands *o) {
+    add_rows(v, n, o->in[0], NULL, o->out[0], NULL);
 }
-static void k_add_rows_products(const gf_vec *v, int64_t n, int at, call *c) {
-    v->add_rows(rows_that_fit(n, at), n, n + 1, c->in[0] + at, c->in[1] + at, NULL, c->out[0] + at);
+static void k_add_rows_products(const gf_vec *v, int64_t n, operands *o) {
+    add_rows(v, n, o->in[0], o->in[1], NULL, o->out[0]);
 }
-static void k_scale(const gf_vec *v, int64_t n, int at, call *c) {
-    v->scale(n, 0.3f, c->in[0] + at, c->out[0] + at);
-}
-static void k_sum(const gf_vec *v, int64_t n, int at, call *c) {
-    c->scalar = v->sum(n, c->in[0] + at);
-}
-static void k_dot(const gf_vec *v, int64_t n, int at, call *c) {
-    c->scalar = v->dot(n, c->in[0] + at, c->in[1] + at);
-}
-static void k_max(const gf_vec *v, int64_t n, int at, call *c) {
-    if (n > 0) c->scalar = v->max(n, c->in[0] + at);
-}
-static void k_sum_squares(const gf_vec *v, int64_t n, int at, call *c) {
-    c->wide = v->sum_squares(n, c->in[0] + at);
-}
-static void k_softmax(const gf_vec *v, int64_t n, int at, call *c) {
-    v->softmax(n, 0.7f, c->in[0] + at, c->out[0] + at);
-}
-static void k_softmax_slope(const gf_vec *v, int64_t n, int at, call *c) {
-    v->softmax_slope(n, 0.7f, c->in[0] + at, c->in[1] + at, c->in[2] + at, c->out[0] + at);
-}
-static void k_layernorm(const gf_vec *v, int64_t n, int at, call *c) {
+static void k_layernorm(const gf_vec *v, int64_t n, operands *o) {
     if (n > 0)
-        v->layernorm(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1e-12f, c->out[0] + at,
-                     c->out[1] + at, &c->scalar);
+        v->layernorm(n, o->in[0], o->in[1], o->in[2], 1e-12f, o->out[0], o->out[1], &o->scalar);
 }
-static void k_layernorm_no_xhat(const gf_vec *v, int64_t n, int at, call *c) {
-    if (n > 0)
-        v->layernorm(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1e-5f, c->out[0] + at, NULL,
-                     &c->scalar);
+static void k_layernorm_no_xhat(const gf_vec *v, int64_t n, operands *o) {
+    if (n > 0) v->layernorm(n, o->in[0], o->in[1], o->in[2], 1e-5f, o->out[0], NULL, &o->scalar);
 }
-static void k_layernorm_slope(const gf_vec *v, int64_t n, int at, call *c) {
-    if (n > 0)
-        v->layernorm_slope(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, 1.3f, c->out[0] + at);
+static void k_layernorm_slope(const gf_vec *v, int64_t n, operands *o) {
+    if (n > 0) v->layernorm_slope(n, o->in[0], o->in[1], o->in[2], 1.3f, o->out[0]);
 }
-static void k_scale_shift(const gf_vec *v, int64_t n, int at, call *c) {
-    v->scale_shift(n, c->in[0] + at, c->in[1] + at, c->in[2] + at, c->out[0] + at);
+static void k_scale_shift(const gf_vec *v, int64_t n, operands *o) {
+    v->scale_shift(n, o->in[0], o->in[1], o->in[2], o->out[0]);
 }
-static void k_dropout(const gf_vec *v, int64_t n, int at, call *c) {
+static void k_dropout(const gf_vec *v, int64_t n, operands *o) {
     gf_dropout d = gf_dropout_make(0.4, 0x123456789abcdefu, 0xfedcba987u, 77);
-    v->dropout(n, &d, 1000 + 7 * n, c->in[0] + at, c->out[0] + at);
+    v->dropout(n, &d, 1000 + 7 * n, o->in[0], o->out[0]);
 }
-static void k_adamw(const gf_vec *v, int64_t n, int at, call *c) {
+static void k_adamw(const gf_vec *v, int64_t n, operands *o) {
     gf_adamw a = {0.999f, 0.01f, 0.3f, 0.1f, 0.001f, 0.999f, 1e-8f, 0.5f};
-    v->adamw(n, &a, c->in[0] + at, c->out[0] + at, c->out[1] + at, c->out[2] + at);
+    v->adamw(n, &a, o->in[0], o->out[0], o->out[1], o->out[2]);
 }
 /* Two of them take the place of a float. */
-static void k_round_bf16(const gf_vec *v, int64_t n, int at, call *c) {
-    v->round_bf16(n, c->in[0] + at, (uint16_t *)(void *)(c->out[0] + at));
+static void k_round_bf16(const gf_vec *v, int64_t n, operands *o) {
+    v->round_bf16(n, o->in[0], (uint16_t *)(void *)o->out[0]);
 }
 
 static const struct {
     const char *name;
     kernel *run;
+    size_t out_size; /* of an element it writes */
 } kernels[] = {
-    {"exp", k_exp},
-    {"erf", k_erf},
-    {"tanh", k_tanh},
-    {"log1p", k_log1p},
-    {"gelu", k_gelu},
-    {"gelu_tanh", k_gelu_tanh},
-    {"gelu_slope", k_gelu_slope},
-    {"gelu_tanh_slope", k_gelu_tanh_slope},
-    {"add", k_add},
-    {"axpy", k_axpy},
-    {"multiply_add", k_multiply_add},
-    {"add_rows", k_add_rows},
-    {"add_rows, sum alone", k_add_rows_sum},
-    {"add_rows, products alone", k_add_rows_products},
-    {"scale", k_scale},
-    {"sum", k_sum},
-    {"dot", k_dot},
-    {"max", k_max},
-    {"sum_squares", k_sum_squares},
-    {"softmax", k_softmax},
-    {"softmax_slope", k_softmax_slope},
-    {"layernorm", k_layernorm},
-    {"layernorm without xhat", k_layernorm_no_xhat},
-    {"layernorm_slope", k_layernorm_slope},
-    {"scale_shift", k_scale_shift},
-    {"dropout", k_dropout},
-    {"adamw", k_adamw},
-    {"round_bf16", k_round_bf16},
+    {"exp", k_exp, sizeof(float)},
+    {"erf", k_erf, sizeof(float)},
+    {"tanh", k_tanh, sizeof(float)},
+    {"log1p", k_log1p, sizeof(float)},
+    {"gelu", k_gelu, sizeof(float)},
+    {"gelu_tanh", k_gelu_tanh, sizeof(float)},
+    {"gelu_slope", k_gelu_slope, sizeof(float)},
+    {"gelu_tanh_slope", k_gelu_tanh_slope, sizeof(float)},
+    {"add", k_add, sizeof(float)},
+    {"axpy", k_axpy, sizeof(float)},
+    {"multiply_add", k_multiply_add, sizeof(float)},
+    {"add_rows", k_add_rows, sizeof(float)},
+    {"add_rows, sum alone", k_add_rows_sum, sizeof(float)},
+    {"add_rows, products alone", k_add_rows_products, sizeof(float)},
+    {"scale", k_scale, sizeof(float)},
+    {"sum", k_sum, sizeof(float)},
+    {"dot", k_dot, sizeof(float)},
+    {"max", k_max, sizeof(float)},
+    {"sum_squares", k_sum_squares, sizeof(float)},
+    {"softmax", k_softmax, sizeof(float)},
+    {"softmax_slope", k_softmax_slope, sizeof(float)},
+    {"layernorm", k_layernorm, sizeof(float)},
+    {"layernorm without xhat", k_layernorm_no_xhat, sizeof(float)},
+    {"layernorm_slope", k_layernorm_slope, sizeof(float)},
+    {"scale_shift", k_scale_shift, sizeof(float)},
+    {"dropout", k_dropout, sizeof(float)},
+    {"adamw", k_adamw, sizeof(float)},
+    {"round_bf16", k_round_bf16, sizeof(uint16_t)},
 };
 enum { KERNELS = sizeof kernels / sizeof *kernels };
+
+static void run(int k, const gf_vec *v, int64_t n, int at, call *c) {
+    operands o = {{c->in[0] + at, c->in[1] + at, c->in[2] + at, c->in[3] + at},
+                  {c->out[0] + at, c->out[1] + at, c->out[2] + at},
+                  c->scalar,
+                  c->wide};
+    kernels[k].run(v, n, &o);
+    c->scalar = o.scalar, c->wide = o.wide;
+}
 
 static const float odd_values[] = {0.0f,      -0.0f,    1.0f,      -1.0f,    INFINITY,
                                    -INFINITY, NAN,      0x1p-149f, 1e-40f,   -1e-40f,
@@ -192,10 +192,10 @@ static void check_twins(int64_t n, int at, const call *filled) {
     static call plain, other;
     for (int k = 0; k < KERNELS; k++) {
         plain = *filled;
-        kernels[k].run(gf_vec_at(0), n, at, &plain);
+        run(k, gf_vec_at(0), n, at, &plain);
         for (int t = 1; gf_vec_at(t); t++) {
             other = *filled;
-            kernels[k].run(gf_vec_at(t), n, at, &other);
+            run(k, gf_vec_at(t), n, at, &other);
             compare(kernels[k].name, gf_vec_at(t), n, at, &other, &plain);
         }
     }
@@ -238,13 +238,39 @@ static void nothing_behind_the_end_changes(void **state) {
         for (int t = 0; gf_vec_at(t); t++)
             for (int n = 0; n < 40; n++) {
                 c = before;
-                kernels[k].run(gf_vec_at(t), n, 3, &c);
+                run(k, gf_vec_at(t), n, 3, &c);
                 assert_memory_equal(c.in, before.in, sizeof c.in);
                 for (int o = 0; o < 3; o++) {
                     assert_memory_equal(c.out[o], before.out[o], 3 * sizeof(float));
                     assert_memory_equal(c.out[o] + 3 + n, before.out[o] + 3 + n, 100);
                 }
             }
+}
+
+/* Every array begins, or ends, at a page that nobody may read or write. */
+static void nothing_outside_is_read_or_written(void **state) {
+    static call c;
+    guard rooms[7];
+    gf_rng r = gf_rng_new(13, 14);
+    (void)state;
+    fill_inputs(&c, &r, 0);
+    for (int i = 0; i < 7; i++) rooms[i] = guard_new(MOST);
+    for (int k = 0; k < KERNELS; k++)
+        for (int t = 0; gf_vec_at(t); t++)
+            for (int n = 0; n <= 1000; n += n < 70 ? 1 : 155)
+                for (int at_end = 0; at_end < 2; at_end++) {
+                    operands o = {.scalar = 0};
+                    for (int i = 0; i < 4; i++)
+                        memcpy(o.in[i] = guard_place(&rooms[i], n, at_end), c.in[i],
+                               (size_t)n * sizeof(float));
+                    for (int i = 0; i < 3; i++) {
+                        size_t size = (size_t)n * kernels[k].out_size;
+                        o.out[i] = guard_place_bytes(&rooms[4 + i], size, at_end);
+                        memcpy(o.out[i], c.out[i], size);
+                    }
+                    kernels[k].run(gf_vec_at(t), n, &o);
+                }
+    for (int i = 0; i < 7; i++) guard_free(&rooms[i]);
 }
 
 /* Every in-place use the header allows gives what separate arrays give. */
@@ -377,6 +403,7 @@ int main(void) {
         cmocka_unit_test(all_tables_give_the_same_bits),
         cmocka_unit_test(sums_use_sixteen_lanes_and_one_tree),
         cmocka_unit_test(nothing_behind_the_end_changes),
+        cmocka_unit_test(nothing_outside_is_read_or_written),
         cmocka_unit_test(in_place_equals_out_of_place),
         cmocka_unit_test(reductions_and_maps_mean_what_they_say),
         cmocka_unit_test(rows_are_added_one_after_the_other),
