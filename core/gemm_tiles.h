@@ -12,8 +12,8 @@
  * on its row of A and its column of B and on nothing else. That is why a text's embedding does not
  * depend on the batch it came in. The tables differ in speed only.
  *
- * B is packed into panels first, [panel][k][width], what lies behind the end being 0. A may be, or is
- * read where it stands. */
+ * B is packed into panels first, [panel][k][width], what lies behind the end being 0. A may be, or
+ * is read where it stands. */
 #ifndef GF_CORE_GEMM_TILES_H
 #define GF_CORE_GEMM_TILES_H
 
