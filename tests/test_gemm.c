@@ -271,10 +271,11 @@ static gf_product guarded(const gf_product *p, const guard *rooms, bool at_end) 
 }
 
 /* What run_tiles() packs and multiplies, of one table. */
-static void guard_tiles(const gf_tiles *t, const gf_product *p, const guard *rooms, bool at_end) {
+static void guard_tiles(const gf_tiles *t, const gf_product *p, bool in_place, const guard *rooms,
+                        bool at_end) {
     int64_t rows = (p->m + t->rows - 1) / t->rows * t->rows;
     int64_t columns = (p->n + t->columns - 1) / t->columns * t->columns;
-    run_tiles(t, p, guard_place(&rooms[4], rows * p->k, at_end),
+    run_tiles(t, p, in_place, guard_place(&rooms[4], rows * p->k, at_end),
               guard_place(&rooms[5], columns * p->k, at_end));
 }
 
@@ -302,7 +303,7 @@ static void test_nothing_outside_is_touched(void **state) {
         bool at_end = round % 2;
         for (int i = 0; gf_tiles_at(i); i++) {
             q = guarded(&p, rooms, at_end);
-            guard_tiles(gf_tiles_at(i), &q, rooms, at_end);
+            guard_tiles(gf_tiles_at(i), &q, round % 2 == 1, rooms, at_end);
         }
         if (!gf_tiles_best()) continue;
         q = guarded(&p, rooms, at_end);

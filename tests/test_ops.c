@@ -488,8 +488,8 @@ static void test_first_writers_overwrite_what_others_add(void **state) {
 /* Those of gamma and beta: 64 rows one after the other from 0, then these sums one after the other.
  * The bits of every run hang on it. */
 static void test_sums_over_rows_keep_their_order(void **state) {
-    enum { ROWS = 200, WIDTH = 600 };
-    gf_case c = {{{2, {ROWS, WIDTH}}, {1, {WIDTH}}, {1, {WIDTH}}}, {.eps = 1e-5}, true};
+    enum { ROWS = 200, WIDE = 600 };
+    gf_case c = {{{2, {ROWS, WIDE}}, {1, {WIDE}}, {1, {WIDE}}}, {.eps = 1e-5}, true};
     gf_err e = {0};
     gf_pool *pool = gf_pool_new(3, &e);
     trial t;
@@ -499,12 +499,12 @@ static void test_sums_over_rows_keep_their_order(void **state) {
     run_forward(&t);
     clear_grads(&t);
     run_backward(&t);
-    for (int i = 0; i < WIDTH; i++) {
+    for (int i = 0; i < WIDE; i++) {
         gf_real gamma = 0, beta = 0;
         for (int r = 0; r < ROWS;) {
             gf_real products = 0, sum = 0;
             for (int stop = r + 64; r < ROWS && r < stop; r++) {
-                gf_real dy = t.pull[r * WIDTH + i], xhat = t.node->aux[r * WIDTH + i];
+                gf_real dy = t.pull[r * WIDE + i], xhat = t.node->aux[r * WIDE + i];
                 sum += dy;
                 products = sizeof(gf_real) == sizeof(float)
                                ? (gf_real)fmaf((float)dy, (float)xhat, (float)products)
