@@ -111,7 +111,7 @@ static void find_start(gf_tiling *t, const gf_product *p, int64_t column, int64_
 static void run_block(const product *s, const block *c) {
     const gf_product *p = s->p;
     int64_t step = depth(s->k), wide = s->tiles->columns, at = 0;
-    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc, .b_is_far = p->packed};
+    gf_tiling t = {.m = c->rows, .n = c->columns, .ldc = p->ldc, .b_is_far = s->packed};
     t.c = p->c + c->row * p->ldc + c->column;
     do {
         t.k = least(step, s->k - at);

@@ -98,9 +98,11 @@ static void pack_columns(const gf_packing *p, gf_real *out) { pack(p, COLUMNS, o
 
 /* --- One tile -------------------------------------------------------------------------------- */
 
-/* c [ROWS][ldc] = from + a [ROWS][k] b [k][COLUMNS], a by its strides. */
-LANE void multiply_tile(int64_t k, const gf_tile_rows *a, const gf_real *b, const gf_real *from,
-                        int64_t from_stride, gf_real *c, int64_t ldc) {
+/* c [ROWS][ldc] = from + a [ROWS][k] b [k][COLUMNS], a by its strides. Meanwhile fetches k times
+ * `ahead_step` bytes from `ahead` on into the second cache. */
+LANE void multiply_tile(int64_t k, const gf_tile_rows *a, const gf_real *b, const char *ahead,
+                        int64_t ahead_step, const gf_real *from, int64_t from_stride, gf_real *c,
+                        int64_t ldc) {
     enum { THIRDS = ROWS / 3 }; /* an address is one of these, plus 0, 1 or 2 strides */
     const gf_real *rows[THIRDS];
     int64_t row = a->row, step = a->k;
@@ -120,6 +122,8 @@ LANE void multiply_tile(int64_t k, const gf_tile_rows *a, const gf_real *b, cons
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++)
                 s[r][v] = v16_fma(v16_set(rows[r / 3][r % 3 * row]), x[v], s[r][v]);
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
 #pragma GCC unroll 4
         for (int i = 0; i < THIRDS; i++) rows[i] += step;
     }
@@ -139,33 +143,30 @@ static void multiply_edge(const gf_tiling *t, int64_t row, int64_t skip, int64_t
     for (int64_t r = 0; r < rows; r++)
         memcpy(first + r * COLUMNS, t->from + (row + r) * t->from_stride + column,
                (size_t)columns * sizeof *edge);
-    multiply_tile(t->k, a, b, edge, COLUMNS, edge, COLUMNS);
+    multiply_tile(t->k, a, b, (const char *)b, 0, edge, COLUMNS, edge, COLUMNS);
     for (int64_t r = 0; r < rows; r++)
         memcpy(t->c + (row + r) * t->ldc + column, first + r * COLUMNS,
                (size_t)columns * sizeof *edge);
 }
 
-/* A tile's share of the panel of b that comes next. */
-LANE void fetch_ahead(const gf_tiling *t, int64_t row, const gf_real *next) {
-    int64_t lines = t->k * COLUMNS / LINE, share = (lines * ROWS + t->m - 1) / t->m;
-    int64_t first = row / ROWS * share, end = first + share < lines ? first + share : lines;
-    for (int64_t i = first; i < end; i++) __builtin_prefetch(next + i * LINE);
-}
-
-/* A panel of b stays in the first cache while the rows of A pass by. */
+/* A panel of b stays in the first cache while the rows of A pass by, and each of their whole tiles
+ * fetches its share of the next one. */
 static void multiply(const gf_tiling *t) {
+    int64_t tiles = t->m < ROWS ? 1 : t->m / ROWS, bytes = COLUMNS * (int64_t)sizeof *t->b;
     const gf_real *b = t->b;
     for (int64_t column = 0; column < t->n; column += COLUMNS, b += t->b_stride) {
         bool narrow = column + COLUMNS > t->n, fetch = t->b_is_far && column + COLUMNS < t->n;
+        int64_t ahead_step = fetch ? (bytes + tiles - 1) / tiles : 0, row = 0;
+        const char *ahead = (const char *)(fetch ? b + t->b_stride : b);
         gf_tile_rows a = t->a;
-        int64_t row = 0;
         for (; row + ROWS <= t->m; row += ROWS, a.x += t->a_stride) {
-            if (fetch) fetch_ahead(t, row, b + t->b_stride);
             if (narrow)
                 multiply_edge(t, row, 0, column, &a, b);
             else
-                multiply_tile(t->k, &a, b, t->from + row * t->from_stride + column, t->from_stride,
+                multiply_tile(t->k, &a, b, ahead, ahead_step,
+                              t->from + row * t->from_stride + column, t->from_stride,
                               t->c + row * t->ldc + column, t->ldc);
+            ahead += ahead_step * t->k;
         }
         if (row < t->m) multiply_edge(t, row, t->skip, column, &t->rest, b);
     }
