@@ -242,4 +242,4 @@ clean:
 
 .PHONY: all bench bench-programs install uninstall man tests test crash demo layers lint format clean
 .SECONDARY:
--include $(shell find $(BUILD) $(PLAIN)/core $(PLAIN)/double/core -name '*.d' 2>/dev/null)
+-include $(sort $(shell find $(BUILD) $(PLAIN)/core $(PLAIN)/double/core -name '*.d' 2>/dev/null))

@@ -48,7 +48,7 @@ static void run_kernels(const gf_vec *v, const gf_real *x, gf_real (*y)[SAMPLE])
     v->gelu_tanh_slope(SAMPLE, x, x, y[6]);
     v->add(SAMPLE, x, y[7]);
     v->axpy(SAMPLE, 3, x, y[8]);
-    v->multiply_add(SAMPLE, x, x, y[9]);
+    v->add_rows(1, SAMPLE, SAMPLE, x, x, NULL, y[9]);
     v->scale(SAMPLE, 3, x, y[10]);
     y[11][0] = v->sum(SAMPLE, x);
     y[11][1] = v->dot(SAMPLE, x, x);

@@ -74,19 +74,15 @@ static gf_packing columns_of(const gf_product *p, int64_t column, int64_t column
  * would be in another line of the cache, which must be near for that. */
 static bool stands_well(const gf_product *p) { return !p->transpose_a || p->k * p->lda <= NEAR; }
 
-/* The rows of a block over k elements from `first` on, in place. The last tile begins before those
- * that are left, but where there are too few for one. */
+/* The rows of a block over k elements from `first` on, where they stand, at least a whole tile of
+ * them: the last tile begins before those that are left. */
 static void find_rows_in_place(const product *s, const block *c, int64_t first, gf_tiling *t) {
-    int64_t high = s->tiles->rows, rest = c->rows % high;
+    int64_t high = s->tiles->rows;
     gf_packing rows = rows_of(s->p, c->row, c->rows, first, t->k);
     t->a = t->rest = (gf_tile_rows){rows.x, rows.item_stride, rows.k_stride};
     t->a_stride = high * rows.item_stride;
     t->rest.x += (c->rows - high) * rows.item_stride;
-    t->skip = high - rest;
-    if (c->rows >= high) return;
-    if (!c->keeps_a) s->tiles->pack_rows(&rows, c->a);
-    t->rest = (gf_tile_rows){c->a, 1, high};
-    t->skip = 0;
+    t->skip = high - c->rows % high;
 }
 
 /* The same, packed in c->a. */
@@ -115,7 +111,7 @@ static void run_block(const product *s, const block *c) {
     t.c = p->c + c->row * p->ldc + c->column;
     do {
         t.k = least(step, s->k - at);
-        if (s->in_place)
+        if (s->in_place && c->rows >= s->tiles->rows)
             find_rows_in_place(s, c, s->first + at, &t);
         else
             find_packed_rows(s, c, s->first + at, &t);

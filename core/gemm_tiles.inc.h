@@ -103,12 +103,12 @@ static void pack_columns(const gf_packing *p, gf_real *out) { pack(p, COLUMNS, o
 LANE void multiply_tile(int64_t k, const gf_tile_rows *a, const gf_real *b, const char *ahead,
                         int64_t ahead_step, const gf_real *from, int64_t from_stride, gf_real *c,
                         int64_t ldc) {
-    enum { THIRDS = ROWS / 3 }; /* an address is one of these, plus 0, 1 or 2 strides */
-    const gf_real *rows[THIRDS];
+    enum { TRIPLES = ROWS / 3 }; /* of rows: an address is that of the first plus 0, 1, 2 strides */
+    const gf_real *rows[TRIPLES];
     int64_t row = a->row, step = a->k;
     v16 s[ROWS][VECTORS], x[VECTORS];
 #pragma GCC unroll 4
-    for (int i = 0; i < THIRDS; i++) rows[i] = a->x + 3 * i * row;
+    for (int i = 0; i < TRIPLES; i++) rows[i] = a->x + 3 * i * row;
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
@@ -125,7 +125,7 @@ LANE void multiply_tile(int64_t k, const gf_tile_rows *a, const gf_real *b, cons
         __builtin_prefetch(ahead, 0, 2);
         ahead += ahead_step;
 #pragma GCC unroll 4
-        for (int i = 0; i < THIRDS; i++) rows[i] += step;
+        for (int i = 0; i < TRIPLES; i++) rows[i] += step;
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)

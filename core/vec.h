@@ -62,14 +62,13 @@ typedef struct gf_vec {
     /* dx = dy * f'(x); dx may be dy or x. */
     void (*gelu_slope)(int64_t n, const gf_real *x, const gf_real *dy, gf_real *dx);
     void (*gelu_tanh_slope)(int64_t n, const gf_real *x, const gf_real *dy, gf_real *dx);
-    /* y += x, y += a x, y += a b (elementwise), y = a x (in place allowed). */
+    /* y += x, y += a x, y = a x (in place allowed). */
     void (*add)(int64_t n, const gf_real *x, gf_real *y);
     void (*axpy)(int64_t n, gf_real a, const gf_real *x, gf_real *y);
-    void (*multiply_add)(int64_t n, const gf_real *a, const gf_real *b, gf_real *y);
     void (*scale)(int64_t n, gf_real a, const gf_real *x, gf_real *y);
-    /* sum[c] += a[r, c] and products[c] += a[r, c] b[r, c] for c < n, one row after the other, to
-     * the bit as add and multiply_add do; row r of a and b begins at r * stride, stride >= n.
-     * Either result may be NULL, and b where products is. */
+    /* sum[c] += a[r, c] and products[c] += a[r, c] b[r, c] for c < n, one row after the other, the
+     * products by fma; row r of a and b begins at r * stride, stride >= n. Either result may be
+     * NULL, and b where products is. */
     void (*add_rows)(int64_t rows, int64_t n, int64_t stride, const gf_real *a, const gf_real *b,
                      gf_real *sum, gf_real *products);
     gf_real (*sum)(int64_t n, const gf_real *x);

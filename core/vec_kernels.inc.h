@@ -260,11 +260,6 @@ static void vec_axpy(int64_t n, gf_real a, const gf_real *x, gf_real *y) {
         store(y + i, n - i, v16_fma(factor, load(x + i, n - i), load(y + i, n - i)));
 }
 
-static void vec_multiply_add(int64_t n, const gf_real *a, const gf_real *b, gf_real *y) {
-    for (int64_t i = 0; i < n; i += 16)
-        store(y + i, n - i, v16_fma(load(a + i, n - i), load(b + i, n - i), load(y + i, n - i)));
-}
-
 typedef struct row_sums {
     int64_t rows, stride;
     const gf_real *a, *b;
@@ -514,9 +509,9 @@ static void vec_round_bf16(int64_t n, const gf_real *x, uint16_t *y) {
 #define GF_VEC_KERNELS                                                                             \
     .exp = vec_exp, .erf = vec_erf, .tanh = vec_tanh, .log1p = vec_log1p, .gelu = vec_gelu,        \
     .gelu_tanh = vec_gelu_tanh, .gelu_slope = vec_gelu_slope,                                      \
-    .gelu_tanh_slope = vec_gelu_tanh_slope, .add = vec_add, .axpy = vec_axpy,                      \
-    .multiply_add = vec_multiply_add, .scale = vec_scale, .add_rows = vec_add_rows,                \
-    .sum = vec_sum, .dot = vec_dot, .max = vec_max, .sum_squares = vec_sum_squares,                \
-    .softmax = vec_softmax, .softmax_slope = vec_softmax_slope, .layernorm = vec_layernorm,        \
-    .scale_shift = vec_scale_shift, .layernorm_slope = vec_layernorm_slope,                        \
-    .dropout = vec_dropout, .adamw = vec_adamw, .round_bf16 = vec_round_bf16
+    .gelu_tanh_slope = vec_gelu_tanh_slope, .add = vec_add, .axpy = vec_axpy, .scale = vec_scale,  \
+    .add_rows = vec_add_rows, .sum = vec_sum, .dot = vec_dot, .max = vec_max,                      \
+    .sum_squares = vec_sum_squares, .softmax = vec_softmax, .softmax_slope = vec_softmax_slope,    \
+    .layernorm = vec_layernorm, .scale_shift = vec_scale_shift,                                    \
+    .layernorm_slope = vec_layernorm_slope, .dropout = vec_dropout, .adamw = vec_adamw,            \
+    .round_bf16 = vec_round_bf16

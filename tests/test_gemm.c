@@ -152,7 +152,7 @@ static void check_chains(const matrices *s, const gf_product *p, const gf_real *
                             (size_t)(p->ldc - p->n) * sizeof *s->c);
 }
 
-/* One tile call of a table, A packed by it or in place but for the rows behind the last tile. */
+/* One tile call of a table, A packed by it or, where there is a whole tile of it, in place. */
 static void run_tiles(const gf_tiles *t, const gf_product *p, bool in_place, gf_real *a,
                       gf_real *b) {
     int64_t rest = p->m % t->rows, whole = p->m - rest;
@@ -299,11 +299,11 @@ static void test_nothing_outside_is_touched(void **state) {
     fill(s->c, 3);
     for (int i = 0; i < ROOMS; i++) rooms[i] = guard_new(i < 6 ? GUARDED : gf_gemm_work(150, 150));
     for (int round = 0; round < 400; round++) {
-        gf_product p = any_product(s, &r, round % 4 ? 40 : 150), q;
-        bool at_end = round % 2;
+        gf_product p = any_product(s, &r, round % 5 ? 40 : 150), q;
+        bool at_end = round % 2, in_place = round / 2 % 2;
         for (int i = 0; gf_tiles_at(i); i++) {
             q = guarded(&p, rooms, at_end);
-            guard_tiles(gf_tiles_at(i), &q, round % 2 == 1, rooms, at_end);
+            guard_tiles(gf_tiles_at(i), &q, in_place, rooms, at_end);
         }
         if (!gf_tiles_best()) continue;
         q = guarded(&p, rooms, at_end);

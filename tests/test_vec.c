@@ -177,8 +177,7 @@ static void expect_slope(int n, const float *p, const float *dropped, const floa
 
 static void softmax_and_slope_are_right(void **state) {
     const gf_vec *v = gf_vec_best();
-    float dropped[200];
-    float s[200], p[200], d[200], ds[200];
+    float s[200], p[200], dropped[200], d[200], ds[200];
     gf_rng r = gf_rng_new(13, 14);
     (void)state;
     for (int n = 1; n <= 200; n += n < 40 ? 1 : 37) {

@@ -54,9 +54,6 @@ static void k_add(const gf_vec *v, int64_t n, operands *o) { v->add(n, o->in[0],
 static void k_axpy(const gf_vec *v, int64_t n, operands *o) {
     v->axpy(n, 0.3f, o->in[0], o->out[0]);
 }
-static void k_multiply_add(const gf_vec *v, int64_t n, operands *o) {
-    v->multiply_add(n, o->in[0], o->in[1], o->out[0]);
-}
 static void k_scale(const gf_vec *v, int64_t n, operands *o) {
     v->scale(n, 0.3f, o->in[0], o->out[0]);
 }
@@ -132,7 +129,6 @@ static const struct {
     {"gelu_tanh_slope", k_gelu_tanh_slope, sizeof(float)},
     {"add", k_add, sizeof(float)},
     {"axpy", k_axpy, sizeof(float)},
-    {"multiply_add", k_multiply_add, sizeof(float)},
     {"add_rows", k_add_rows, sizeof(float)},
     {"add_rows, sum alone", k_add_rows_sum, sizeof(float)},
     {"add_rows, products alone", k_add_rows_products, sizeof(float)},
@@ -359,7 +355,7 @@ static void reductions_and_maps_mean_what_they_say(void **state) {
     assert_true(fabs(v->sum_squares(n, c.in[0]) - squares) < 1e-13 * squares);
     assert_true((double)v->max(n, c.in[0]) == largest);
     v->axpy(n, 2, c.in[0], c.out[0]);
-    v->multiply_add(n, c.in[1], c.in[2], c.out[1]);
+    v->add_rows(1, n, n, c.in[1], c.in[2], NULL, c.out[1]);
     v->add(n, c.in[3], c.out[2]);
     gf_rng again = gf_rng_new(11, 12);
     static call d;
